@@ -1,0 +1,1 @@
+"""Data in the shapes people have, turned into one internal form."""
