@@ -1,0 +1,98 @@
+"""Everything that can be wrong with a project, found before anything expensive starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from langmerge.data import Finding, Split, check_language_splits, compare_labels
+from langmerge.data.config import SplitName
+from langmerge.encoding import CutCounts, Encoder, Example
+from langmerge.errors import DataError
+from langmerge.examples import Presenter
+from langmerge.plan.data import read_splits
+from langmerge.plan.graph import job_graph
+from langmerge.project import Project
+
+MAX_SHARE_CUT_AWAY = 0.05
+"""Training is refused if more of a language's examples than this have nothing to learn from."""
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """A language's training examples as the model sees them."""
+
+    task: str
+    language: str
+    examples: tuple[Example, ...]
+
+    @property
+    def cut(self) -> CutCounts:
+        """How many examples are cut, or have nothing left to learn from."""
+        return CutCounts.of(self.examples)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of one epoch."""
+        return sum(len(e.prompt_ids) + len(e.completion_ids) for e in self.examples)
+
+
+@dataclass
+class DataReport:
+    """What reading a project's data showed."""
+
+    splits: dict[tuple[str, str], dict[SplitName, Split]] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def check_data(project: Project) -> DataReport:
+    """Read all data of a project and report everything wrong with it, not only the first."""
+    report = DataReport()
+    for job in job_graph(project):
+        if job.kind != "data" or job.language is None:
+            continue
+        try:
+            report.splits[job.task, job.language] = read_splits(project, job)
+        except DataError as error:
+            report.errors.append(str(error))
+    for place, finding in _findings(project, report):
+        kind = report.errors if finding.severity == "error" else report.warnings
+        kind.append(f"{place}: {finding.message}")
+    return report
+
+
+def training_set(
+    project: Project, task: str, language: str, split: Split, encoder: Encoder
+) -> TrainingSet:
+    """Return a language's training examples.
+
+    Raises:
+        DataError: if too many of them lose their whole completion to `train.max_length`.
+    """
+    presenter = Presenter(project.tasks[task], language, encoder)
+    examples = TrainingSet(
+        task, language, tuple(presenter.training_example(row) for row in split.rows)
+    )
+    wholly = examples.cut.cut_wholly
+    if wholly > MAX_SHARE_CUT_AWAY * len(split):
+        raise DataError(
+            f"{task}/{language}: {wholly} of {len(split)} training examples lose their whole "
+            f"completion to train.max_length: {encoder.max_length}; raise it, or shorten the texts"
+        )
+    return examples
+
+
+def _findings(project: Project, report: DataReport) -> Iterator[tuple[str, Finding]]:
+    for (task, language), splits in report.splits.items():
+        for finding in check_language_splits(dict(splits)):
+            yield f"{task}/{language}", finding
+    for task, options in project.tasks.items():
+        if labels := options.declared_labels():
+            train = {
+                language: splits["train"]
+                for (of_task, language), splits in report.splits.items()
+                if of_task == task
+            }
+            for finding in compare_labels(train, labels):
+                yield task, finding

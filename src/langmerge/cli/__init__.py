@@ -1,0 +1,60 @@
+"""The command line: one verb per file, and one place that turns errors into exit codes.
+
+Exit codes: 0 done, 1 a bug, 2 the user's mistake, 3 a gate refused, 4 some jobs failed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from langmerge import __version__
+from langmerge.cli._console import show_error
+from langmerge.cli.check import check
+from langmerge.cli.init import init
+from langmerge.cli.plan import plan
+from langmerge.cli.predict import predict
+from langmerge.cli.quickstart import quickstart
+from langmerge.cli.results import results
+from langmerge.cli.run import run
+from langmerge.errors import LangmergeError
+
+app = typer.Typer(
+    name="langmerge",
+    help="Train one LoRA adapter per language, merge them into one multilingual model, "
+    "and keep it up language by language.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+for verb in (quickstart, init, check, plan, run, results, predict):
+    app.command()(verb)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"langmerge {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show version.")
+    ] = False,
+) -> None:
+    """Options of `langmerge` itself."""
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in one message, a bug in a traceback."""
+    # Progress bars of libraries would run through ours.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        app()
+    except LangmergeError as error:
+        show_error(str(error))
+        sys.exit(error.exit_code)

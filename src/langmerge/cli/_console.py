@@ -1,0 +1,42 @@
+"""What the verbs share: consoles, options, JSON output and progress."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from langmerge.project import PROJECT_FILE
+
+out = Console(highlight=False)
+"""Results go to standard output; progress and errors to standard error."""
+
+err = Console(stderr=True, highlight=False)
+
+ProjectOption = Annotated[
+    Path, typer.Option("--project", help="The project file.", show_default=PROJECT_FILE)
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+DEFAULT_PROJECT = Path(PROJECT_FILE)
+
+
+def show_error(message: str) -> None:
+    """Print an error; text from files is shown as it is, never as markup."""
+    err.print(Text("error: ", style="bold red") + Text(message), soft_wrap=True)
+
+
+def show_json(value: Any) -> None:
+    """Print a value as indented JSON."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def show_warnings(warnings: list[str]) -> None:
+    """Print warnings, one per line."""
+    for warning in warnings:
+        err.print(Text("warning: ", style="yellow") + Text(warning), soft_wrap=True)

@@ -1,0 +1,86 @@
+"""A run's progress in the terminal: all jobs above, the running job below."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from langmerge.engine import JobResult, Observer
+from langmerge.plan import Decision, Job
+
+_VERBS = {"data": "reading", "train": "training", "merge": "merging", "evaluate": "evaluating"}
+
+
+class ProgressDisplay(Observer):
+    """Shows two bars on a terminal, and one line per job that ran anywhere else."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("[dim]{task.fields[note]}"),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._all = self._progress.add_task("jobs", total=None, note="")
+        self._job: TaskID | None = None
+
+    def __enter__(self) -> ProgressDisplay:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def started(self, jobs: list[Job]) -> None:
+        """Set the length of the upper bar."""
+        self._progress.update(self._all, total=len(jobs))
+
+    def job_started(self, decision: Decision) -> None:
+        """Add the running job's bar."""
+        self._job = self._progress.add_task(_describe(decision.job), total=None, note="")
+
+    def job_progressed(self, job: Job, done: int, total: int, note: str = "") -> None:
+        """Move the running job's bar."""
+        if self._job is not None:
+            self._progress.update(self._job, completed=done, total=total, note=note)
+
+    def job_finished(self, result: JobResult) -> None:
+        """Remove the job's bar; leave a line if it took time or failed."""
+        if self._job is not None:
+            self._progress.remove_task(self._job)
+            self._job = None
+        self._progress.advance(self._all)
+        job = result.decision.job
+        if result.outcome == "ran" and job.kind in ("train", "merge") and result.action:
+            seconds = result.action.ledger["seconds"]
+            self._console.print(f"  {_describe(job)}: {seconds:.1f} s", highlight=False)
+        elif result.outcome in ("failed", "skipped"):
+            self._console.print(f"  [red]{result.outcome}[/]: {job.id}", highlight=False)
+
+
+def _describe(job: Job) -> str:
+    seed = f" (seed {job.seed})" if job.seed else ""
+    if job.kind == "train":
+        return f"training {job.task} {job.language or 'combined'}{seed}"
+    if job.kind == "evaluate":
+        return f"evaluating {job.task} {job.model} on {job.language} {job.split}{seed}"
+    return f"{_VERBS[job.kind]} {job.task} {job.recipe or job.language}{seed}"

@@ -1,0 +1,37 @@
+"""`langmerge predict`: the merged model at work."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from langmerge.cli._console import DEFAULT_PROJECT, JsonOption, ProjectOption, out, show_json
+
+
+def predict(
+    text: Annotated[
+        list[str] | None, typer.Argument(help="Texts; without any, one per line of standard input.")
+    ] = None,
+    language: Annotated[str | None, typer.Option(help="The texts' language.")] = None,
+    task: Annotated[str | None, typer.Option(help="The task; the project's only one.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="base, individual, combined, merged:RECIPE.")
+    ] = None,
+    choices: Annotated[
+        list[str] | None, typer.Option("--choice", help="A candidate answer; for multiple choice.")
+    ] = None,
+    project: ProjectOption = DEFAULT_PROJECT,
+    json: JsonOption = False,
+) -> None:
+    """Answer texts with the merged model (or another of the project's models)."""
+    from langmerge.predict import answer
+
+    texts = text or [line.rstrip("\n") for line in sys.stdin if line.strip()]
+    answers = answer(project, texts, language, task, model, tuple(choices or ()))
+    if json:
+        show_json([found.to_json() for found in answers])
+    else:
+        for found in answers:
+            out.print(found.line(), markup=False, soft_wrap=True)

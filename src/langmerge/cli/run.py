@@ -1,0 +1,61 @@
+"""`langmerge run`: carry out the plan, and show what came out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from langmerge.cli._console import DEFAULT_PROJECT, ProjectOption, err, out, show_error
+from langmerge.cli._progress import ProgressDisplay
+from langmerge.cli.plan import summary
+from langmerge.cli.results import show_results
+from langmerge.engine import Run
+from langmerge.errors import JobsFailed
+from langmerge.workspace import open_workspace
+
+
+def run(
+    project: ProjectOption = DEFAULT_PROJECT,
+    baselines: Annotated[
+        bool, typer.Option("--baselines", help="Also retrain baselines that newer data made stale.")
+    ] = False,
+) -> None:
+    """Train, merge and evaluate what is missing or changed; a killed run goes on where it was."""
+    outcome = run_project(project, baselines)
+    show_results(project)
+    finish(outcome)
+
+
+def finish(outcome: Run) -> None:
+    """End a verb that ran jobs.
+
+    Raises:
+        JobsFailed: if some were not done.
+    """
+    if problems := outcome.of("failed", "skipped"):
+        raise JobsFailed(
+            f"{len(problems)} of {len(outcome.results)} jobs were not done; "
+            "the finished ones are kept, and `langmerge run` tries the others again"
+        )
+
+
+def run_project(path: Path, baselines: bool = False) -> Run:
+    """Plan first, so that bad input stops everything before anything expensive; then run.
+
+    Raises:
+        UserError: if the project or its data is wrong.
+    """
+    from langmerge.engine import run as run_plan
+    from langmerge.plan import plan as make_plan
+    from langmerge.results import write_results
+
+    workspace = open_workspace(path, baselines)
+    out.print(summary(make_plan(workspace.planner())))
+    with ProgressDisplay(err) as display:
+        outcome = run_plan(workspace.planner(), display)
+    for result in outcome.of("failed"):
+        show_error(f"{result.decision.job.id}: {result.problem}")
+    write_results(workspace, outcome)
+    return outcome

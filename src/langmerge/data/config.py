@@ -1,0 +1,83 @@
+"""The `data:` part of a task in `langmerge.yaml`: where each language's splits are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from langmerge.data.hub import HubSource
+from langmerge.data.sources import FileSource
+from langmerge.settings import Settings
+
+SplitName = Literal["train", "dev", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "dev", "test")
+
+_LANGUAGE = "{language}"
+_SPLIT = "{split}"
+
+
+class HubData(Settings):
+    """A data set on the Hugging Face Hub, or a local folder that `datasets` loads."""
+
+    path: str
+    name: str | None = None
+    revision: str | None = None
+    splits: Mapping[SplitName, str] = {"train": "train", "dev": "validation", "test": "test"}
+
+    def source(self, language: str, split: SplitName) -> HubSource:
+        """Return the source of one split; `{language}` in `path` and `name` is filled in."""
+        return HubSource(
+            path=self.path.replace(_LANGUAGE, language),
+            name=self.name and self.name.replace(_LANGUAGE, language),
+            split=self.splits[split].replace(_LANGUAGE, language),
+            revision=self.revision,
+        )
+
+
+class DataConfig(Settings):
+    """Files per split, or a Hub data set.
+
+    A single string is short for three paths: `data/{language}/{split}.jsonl`. Paths are relative
+    to the project file. Without `{language}` in them all languages stand in one file, and
+    `language_column` tells them apart.
+    """
+
+    train: str | None = None
+    dev: str | None = None
+    test: str | None = None
+    hub: HubData | None = None
+    format: Literal["jsonl", "json", "csv", "tsv", "parquet"] | None = None
+    columns: Mapping[str, str] = Field(default={}, description="our name: the file's column")
+    language_column: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand_short_form(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if _SPLIT not in value:
+            raise ValueError(
+                f"'{value}' names one file for three splits; write "
+                "'data/{language}/{split}.jsonl', or train:, dev: and test: apart"
+            )
+        return {split: value.replace(_SPLIT, split) for split in SPLITS}
+
+    @model_validator(mode="after")
+    def _has_train_and_test(self) -> DataConfig:
+        if self.hub is None and not (self.train and self.test):
+            raise ValueError("train: and test: are needed (or hub:); dev: is needed for choosing")
+        return self
+
+    def sources(self, language: str, folder: Path) -> dict[SplitName, FileSource | HubSource]:
+        """Return where each split of a language is read from; `folder` anchors relative paths."""
+        if self.hub is not None:
+            return {split: self.hub.source(language, split) for split in self.hub.splits}
+        paths = {split: getattr(self, split) for split in SPLITS}
+        return {
+            split: FileSource(folder / path.replace(_LANGUAGE, language), self.format)
+            for split, path in paths.items()
+            if path is not None
+        }

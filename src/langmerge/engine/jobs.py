@@ -1,0 +1,182 @@
+"""What each kind of job does, over one base model that stays in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from langmerge.adapter import Adapter
+from langmerge.check import training_set
+from langmerge.data import Row, Split, read_rows, write_rows
+from langmerge.encoding import Encoder, Example
+from langmerge.evaluate.predict import predict_rows
+from langmerge.examples import Presenter
+from langmerge.merge import merge
+from langmerge.model import BaseModel, folded, load_base
+from langmerge.plan import Job, Planner
+from langmerge.plan.data import facts_of, read_splits
+from langmerge.plan.graph import data_id, train_id
+from langmerge.plan.keys import adapter_used
+from langmerge.tasks.predictions import PREDICTIONS_FILE, write_predictions
+from langmerge.train import train_adapter
+
+Progress = Callable[..., None]
+
+_CHECKPOINT_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Produced:
+    """What a job made: its object's digest, facts for later jobs, and its own part of the bill."""
+
+    output: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    ledger: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Workbench:
+    """Carries out jobs; loads the base model on first use and keeps one adapter folded in."""
+
+    def __init__(self, planner: Planner) -> None:
+        self._planner = planner
+        self._project = planner.project
+        self._store = planner.store
+        self._base: BaseModel | None = None
+        self._folded: str | None = None
+        self._folding = ExitStack()
+
+    def __enter__(self) -> Workbench:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._folding.close()
+
+    def do(self, job: Job, key: str, progress: Progress) -> Produced:
+        """Carry out a job whose needs are done."""
+        if job.kind == "data":
+            return self._read_data(job)
+        if job.kind == "train":
+            return self._train(job, key, progress)
+        if job.kind == "merge":
+            return self._merge(job, progress)
+        return self._evaluate(job, progress)
+
+    def _read_data(self, job: Job) -> Produced:
+        splits = read_splits(self._project, job)
+
+        def build(folder: Path) -> None:
+            for name, split in splits.items():
+                write_rows(folder / f"{name}.jsonl", split.rows)
+
+        return Produced(self._store.put(build), facts_of(splits))
+
+    def _train(self, job: Job, key: str, progress: Progress) -> Produced:
+        languages = list(self._project.languages) if job.language is None else [job.language]
+        examples = [
+            example for language in languages for example in self._training_set(job.task, language)
+        ]
+        result = train_adapter(
+            self._base_with(None),
+            examples,
+            self._project.adapter_for(job.language),
+            self._project.train_for(job.language),
+            seed=job.seed or 0,
+            checkpoint_dir=self._store.work(key),
+            checkpoint_seconds=_CHECKPOINT_SECONDS,
+            on_step=lambda step, steps, loss: progress(step, steps, f"loss {loss:.3f}"),
+        )
+
+        def build(folder: Path) -> None:
+            result.adapter.save(folder)
+            losses = json.dumps({"losses": [round(loss, 6) for loss in result.losses]})
+            (folder / "training.json").write_text(losses + "\n", encoding="utf-8")
+
+        output = self._store.put(build)
+        facts = {"rows": len(examples), "steps": result.steps}
+        ledger = {
+            "tokens": result.tokens,
+            "padded_tokens": result.padded_tokens,
+            "supervised_tokens": result.supervised_tokens,
+            "training_seconds": round(result.seconds, 3),
+        }
+        return Produced(output, facts, ledger)
+
+    def _merge(self, job: Job, progress: Progress) -> Produced:
+        assert job.recipe is not None
+        seed = job.seed or 0
+        languages = list(self._project.languages)
+        recipe = self._project.merge[job.recipe].checked(languages, seed)
+        merged = merge(
+            [self._object_of(train_id(job.task, language, seed)) for language in languages],
+            recipe.method,
+            weights=recipe.weights,
+            rank=recipe.rank,
+            seed=recipe.seed,
+            space=recipe.space,
+            on_progress=progress,
+            **recipe.parameters,
+        )
+        output = self._store.put(merged.save)
+        return Produced(output)
+
+    def _evaluate(self, job: Job, progress: Progress) -> Produced:
+        assert job.language is not None
+        assert job.split is not None
+        task = self._project.tasks[job.task]
+        adapter = adapter_used(job, self._project, self._planner.facts)
+        base = self._base_with(adapter)
+        rows = self._rows(job.task, job.language, job.split)
+        predictions, tokens = predict_rows(
+            base,
+            Presenter(task, job.language, self._encoder(base, job.language)),
+            rows,
+            batch_tokens=self._project.evaluate.batch_tokens,
+            on_progress=progress,
+        )
+        values = {metric.name: metric.value for metric in task.measure(predictions, job.language)}
+
+        def build(folder: Path) -> None:
+            write_predictions(folder / PREDICTIONS_FILE, predictions)
+
+        output = self._store.put(build)
+        facts = {"adapter": adapter, "metrics": values, "rows": len(rows)}
+        return Produced(output, facts, {"tokens": tokens})
+
+    def _training_set(self, task: str, language: str) -> tuple[Example, ...]:
+        encoder = self._encoder(self._base_with(None), language)
+        split = Split(self._rows(task, language, "train"))
+        found = training_set(self._project, task, language, split, encoder)
+        return tuple(example for example in found.examples if not example.cut_wholly)
+
+    def _rows(self, task: str, language: str, split: str) -> tuple[Row, ...]:
+        return read_rows(self._object_of(data_id(task, language)) / f"{split}.jsonl")
+
+    def _object_of(self, job_id: str) -> Path:
+        return self._store.object(self._planner.facts[job_id]["output"])
+
+    def _encoder(self, base: BaseModel, language: str) -> Encoder:
+        return Encoder(base.tokenizer, self._project.train_for(language).max_length)
+
+    def _base_with(self, adapter: str | None) -> BaseModel:
+        """Return the base with an adapter folded into its weights, or with none."""
+        if self._base is None:
+            self._base = load_base(self._planner.base, dtype=self._project.train.dtype)
+        if adapter != self._folded:
+            self._folding.close()
+            self._folded = None
+            if adapter is not None:
+                self._folding.enter_context(
+                    folded(self._base, Adapter.load(self._store.object(adapter)))
+                )
+            self._folded = adapter
+        return self._base

@@ -1,0 +1,1 @@
+"""Model in, predictions out; metrics of predictions, and statistics of metrics."""

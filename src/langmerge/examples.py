@@ -1,0 +1,63 @@
+"""Rows as the model sees them: rendered by their task's templates, turned into token ids."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from langmerge.data import Row
+from langmerge.encoding import Encoder, Example, Message
+from langmerge.tasks import Task
+
+
+@dataclass(frozen=True)
+class Presenter:
+    """How the rows of one task and language are put before a model.
+
+    Chat models get the prompt as a user's turn through their chat template, and answer as the
+    assistant; base models get the plain text.
+
+    Args:
+        task: the task, with its templates.
+        language: the language, which chooses the template.
+        encoder: the base model's tokenizer, with its maximal length.
+    """
+
+    task: Task
+    language: str
+    encoder: Encoder
+
+    def training_example(self, row: Row) -> Example:
+        """Return prompt and supervised completion as token ids, cut to the maximal length."""
+        return self.encoder.example(
+            self._prompt_ids(row), self._completion_ids(row, row.target, self.task.ends_with_eos)
+        )
+
+    def scoring(self, row: Row) -> tuple[list[int], list[list[int]]]:
+        """Return the prompt's ids, and those of each candidate answer (none where generated).
+
+        A prompt that is too long loses its beginning, so that the question at its end stays.
+        """
+        candidates = [
+            self._completion_ids(row, candidate, eos=False)
+            for candidate in self.task.candidates(row)
+        ]
+        room = self.encoder.max_length - max(map(len, candidates), default=0)
+        return self._prompt_ids(row)[-max(room, 1) :], candidates
+
+    def _prompt_ids(self, row: Row) -> list[int]:
+        if self._is_chat(row):
+            return self.encoder.encode_messages(self._messages(row))
+        return self.encoder.encode_prompt(self.task.prompt_text(row, self.language))
+
+    def _completion_ids(self, row: Row, target: str, eos: bool) -> list[int]:
+        if not self._is_chat(row):
+            return self.encoder.encode_completion(self.task.completion.format(target=target), eos)
+        if eos:
+            return self.encoder.encode_answer(self._messages(row), target)
+        return self.encoder.encode_completion(target, eos=False)
+
+    def _messages(self, row: Row) -> tuple[Message, ...]:
+        return row.messages or (("user", self.task.prompt_text(row, self.language)),)
+
+    def _is_chat(self, row: Row) -> bool:
+        return bool(row.messages) or self.encoder.has_chat_template

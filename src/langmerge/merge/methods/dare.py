@@ -1,0 +1,67 @@
+"""DARE: drop entries at random, rescale the rest, then merge."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from langmerge.merge.registry import Density, Lambda, Normalize, Spec, register
+
+if TYPE_CHECKING:
+    from langmerge.merge.composition import Composition
+
+Rescale = Annotated[
+    str,
+    Spec(
+        "how kept entries make up for dropped ones: times 1/density, to the same L1 norm, or not",
+        choices=("density", "l1", "none"),
+    ),
+]
+
+
+@register(
+    summary="drop entries at random and rescale the rest, then average",
+    source="Yu et al. 2023, arXiv:2311.03099",
+    aliases=("dt",),
+    weights="nonzero-sum",
+)
+def dare_linear(
+    *,
+    density: Density = 0.8,
+    lambda_: Lambda = 1.0,
+    normalize: Normalize = True,
+    rescale: Rescale = "density",
+) -> Composition:
+    """`lambda * sum(w_i drop(d_i)) / sum(w_i)`."""
+    from langmerge.merge.composition import Composition
+    from langmerge.merge.steps.combine import combine
+    from langmerge.merge.steps.drop_random import drop_random
+
+    return Composition(
+        sparsify=drop_random(density, rescale), combine=combine(normalize), scale=lambda_
+    )
+
+
+@register(
+    summary="drop entries at random and rescale the rest, then elect signs and merge as TIES does",
+    source="Yu et al. 2023, arXiv:2311.03099",
+    aliases=("dts", "dare"),
+)
+def dare_ties(
+    *,
+    density: Density = 0.8,
+    lambda_: Lambda = 1.0,
+    normalize: Normalize = True,
+    rescale: Rescale = "density",
+) -> Composition:
+    """TIES with random dropping in place of trimming."""
+    from langmerge.merge.composition import Composition
+    from langmerge.merge.steps.combine import combine
+    from langmerge.merge.steps.drop_random import drop_random
+    from langmerge.merge.steps.elect_by_mass import elect_by_mass
+
+    return Composition(
+        sparsify=drop_random(density, rescale),
+        elect=elect_by_mass,
+        combine=combine(normalize),
+        scale=lambda_,
+    )

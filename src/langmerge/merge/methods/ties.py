@@ -1,0 +1,31 @@
+"""TIES: trim, elect signs, average what agrees."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from langmerge.merge.registry import Density, Lambda, Normalize, register
+
+if TYPE_CHECKING:
+    from langmerge.merge.composition import Composition
+
+
+@register(
+    summary="trim small entries, elect a sign per entry, average the entries that agree with it",
+    source="Yadav et al. 2023, arXiv:2306.01708",
+)
+def ties(
+    *, density: Density = 1.0, lambda_: Lambda = 1.0, normalize: Normalize = True
+) -> Composition:
+    """`lambda * sum(m_i w_i d_i) / sum(m_i w_i)`, `m_i` where a kept entry has the elected sign."""
+    from langmerge.merge.composition import Composition
+    from langmerge.merge.steps.combine import combine
+    from langmerge.merge.steps.elect_by_mass import elect_by_mass
+    from langmerge.merge.steps.keep_largest import keep_largest
+
+    return Composition(
+        sparsify=keep_largest(density),
+        elect=elect_by_mass,
+        combine=combine(normalize),
+        scale=lambda_,
+    )

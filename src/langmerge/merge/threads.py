@@ -1,0 +1,46 @@
+"""Parallel work over modules: one module per thread, one thread per operation."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+def default_workers() -> int:
+    """Return how many threads this process may run at once."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def map_threads(
+    function: Callable[[_Item], _Result], items: Iterable[_Item], workers: int
+) -> Iterator[_Result]:
+    """Yield `function(item)` in the order of `items`, `workers` at a time.
+
+    Each call computes on one thread, so that its result does not depend on `workers`: a matrix
+    product split over threads rounds differently.
+    """
+    with (
+        _one_thread_per_operation(),
+        ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+    ):
+        yield from pool.map(function, items)
+
+
+@contextmanager
+def _one_thread_per_operation() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

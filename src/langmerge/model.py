@@ -1,0 +1,270 @@
+"""The base model in memory: loaded once, frozen, adapters folded in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from langmerge.adapter import Adapter
+from langmerge.base import ResolvedBase
+from langmerge.errors import AdapterError, BaseModelError, did_you_mean
+from langmerge.gguf_conversion import convert_gguf
+from langmerge.quiet import quiet_transformers
+
+Dtype = Literal["auto", "float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """A frozen causal language model in eval mode, with its tokenizer.
+
+    Attributes:
+        model: a transformers model with a language modelling head.
+        tokenizer: its tokenizer.
+        resolved: what it was loaded from.
+    """
+
+    model: PreTrainedModel
+    tokenizer: Any
+    resolved: ResolvedBase
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return torch.device(self.model.device)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of the weights."""
+        return self.model.dtype
+
+    @property
+    def vocabulary_size(self) -> int:
+        """How many logits each position has."""
+        return int(self.model.get_output_embeddings().weight.shape[0])
+
+    def hidden_states(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+    ) -> Tensor:
+        """Run the model up to its head.
+
+        Right-padded sequences need no mask: attention is causal, so no token sees the padding
+        after it, and what stands at the padding is not used.
+
+        Args:
+            input_ids: `[batch, length]`.
+            attention_mask: None for causal attention, else `[batch, 1, length, length]`, bool.
+            position_ids: `[batch, length]`; None counts from 0.
+
+        Returns:
+            `[batch, length, hidden]`, in the model's dtype.
+        """
+        body = self.model.base_model
+        output = body(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            use_cache=False,
+        )
+        hidden: Tensor = output.last_hidden_state
+        return hidden
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return the logits of hidden states `[..., hidden]`: `[..., vocabulary]`, fp32.
+
+        The vocabulary is large: pass only the positions that are needed.
+        """
+        logits: Tensor = self.model.get_output_embeddings()(hidden).float()
+        # What some architectures do to their logits after the head.
+        config = self.model.config.get_text_config()
+        if scale := getattr(config, "logit_scale", None):  # Cohere
+            logits = logits * scale
+        if divisor := getattr(config, "logits_scaling", None):  # Granite
+            logits = logits / divisor
+        if cap := getattr(config, "final_logit_softcapping", None):  # Gemma 2
+            logits = torch.tanh(logits / cap) * cap
+        return logits
+
+    def module(self, name: str) -> nn.Module:
+        """Return a submodule by its name; PEFT's prefix is allowed.
+
+        Raises:
+            AdapterError: if the model has no such module.
+        """
+        name = name.removeprefix("base_model.model.")
+        try:
+            return self.model.get_submodule(name)
+        except AttributeError:
+            known = [name for name, module in self.model.named_modules() if _is_linear(module)]
+            raise AdapterError(
+                f"the base {self.resolved.name} has no module '{name}'; "
+                f"was the adapter made for another base?{did_you_mean(name, known)}"
+            ) from None
+
+
+def load_base(resolved: ResolvedBase, device: str = "auto", dtype: Dtype = "auto") -> BaseModel:
+    """Load a base model and its tokenizer, frozen and in eval mode; no remote code is run.
+
+    A GGUF file is converted first, if `resolved.checkpoint` does not hold its conversion yet.
+
+    Args:
+        resolved: what `langmerge.base.resolve_base` found.
+        device: torch's name of a device; `auto` takes a GPU where there is one.
+        dtype: `auto` is bfloat16 on a GPU and float32 on a CPU.
+
+    Raises:
+        BaseModelError: if it cannot be loaded, or is no causal language model with plain weights.
+    """
+    place = torch.device(_best_device() if device == "auto" else device)
+    if dtype == "auto":
+        dtype = "float32" if place.type == "cpu" else "bfloat16"
+    location = resolved.location
+    if resolved.checkpoint is not None:
+        location = convert_gguf(Path(location), resolved.checkpoint)
+    source = {"pretrained_model_name_or_path": str(location)}
+    if resolved.revision is not None:
+        source["revision"] = resolved.revision
+    with quiet_transformers():
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(**source)
+            model = AutoModelForCausalLM.from_pretrained(
+                **source, dtype=getattr(torch, dtype), use_safetensors=True
+            )
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise BaseModelError(_load_failure(resolved, error)) from error
+    _refuse_unfit(model, tokenizer, resolved)
+    return BaseModel(model.to(place).requires_grad_(False).eval(), tokenizer, resolved)
+
+
+def _best_device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _load_failure(resolved: ResolvedBase, error: Exception) -> str:
+    reason = str(error).strip().partition("\n")[0]
+    fix = (
+        "check the id and the revision, the network, and access with `hf auth login`"
+        if resolved.kind == "hub"
+        else "expected a causal language model saved by transformers' save_pretrained"
+    )
+    return f"base {resolved.name}: cannot be loaded ({reason}); {fix}"
+
+
+def _refuse_unfit(model: PreTrainedModel, tokenizer: Any, resolved: ResolvedBase) -> None:
+    if getattr(model.config, "quantization_config", None):
+        raise BaseModelError(
+            f"base {resolved.name}: its weights are quantized, so no adapter can be added to "
+            f"them; use the checkpoint it was quantized from"
+        )
+    rows = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > rows:
+        raise BaseModelError(
+            f"base {resolved.name}: the tokenizer has {len(tokenizer)} tokens and the model "
+            f"embeds {rows}; use the tokenizer that belongs to the model"
+        )
+
+
+@contextmanager
+def folded(base: BaseModel, adapter: Adapter | None) -> Iterator[BaseModel]:
+    """Give the base an adapter's weights inside the block: `W + scale * B @ A` instead of `W`.
+
+    Each change is computed in fp32 and rounded once to the dtype of the weight. The original
+    parameters are put aside, not copied, and come back as they were. A weight that two modules
+    share changes only in the module that the adapter names.
+
+    Args:
+        base: the base model; the one that is yielded.
+        adapter: None leaves the base as it is.
+
+    Raises:
+        AdapterError: if the base lacks one of the adapter's modules, or its shape is another.
+    """
+    originals: list[tuple[nn.Module, nn.Parameter]] = []
+    try:
+        for module, change in _changes(base, adapter) if adapter is not None else ():
+            weight: nn.Parameter = module.weight  # type: ignore[assignment]
+            originals.append((module, weight))
+            changed = (weight.float() + change).to(weight.dtype)
+            module.weight = nn.Parameter(changed, requires_grad=False)
+        yield base
+    finally:
+        for module, weight in originals:
+            module.weight = weight
+
+
+def _changes(base: BaseModel, adapter: Adapter) -> Iterator[tuple[nn.Module, Tensor]]:
+    """Yield each adapted module with the change of its weight, fp32, on the base's device."""
+    if adapter.extras:
+        raise AdapterError(
+            f"{adapter.source}: holds more than LoRA factors ('{next(iter(adapter.extras))}'), "
+            f"which cannot be added to the base; train without modules_to_save and bias"
+        )
+    for name in adapter.modules:
+        module = base.module(name)
+        weight = getattr(module, "weight", None)
+        if not isinstance(weight, nn.Parameter) or weight.dim() != 2:
+            raise AdapterError(
+                f"{adapter.source}: '{name}' is a {type(module).__name__} in the base; "
+                f"expected a linear layer or an embedding"
+            )
+        factors = adapter.factors(name)
+        change = type(factors)(
+            factors.a.to(base.device), factors.b.to(base.device), factors.scale
+        ).delta(torch.float32)
+        change = change.T if isinstance(module, Conv1D) else change
+        if change.shape != weight.shape:
+            raise AdapterError(
+                f"{adapter.source}: '{name}' changes a weight of {tuple(change.shape)}, the "
+                f"base's is {tuple(weight.shape)}; was the adapter made for another base?"
+            )
+        yield module, change
+
+
+def save_merged_checkpoint(base: BaseModel, adapter: Adapter, folder: Path) -> Path:
+    """Write base plus adapter as a full checkpoint that plain transformers loads.
+
+    Args:
+        base: the base model; unchanged afterwards.
+        adapter: usually a merged one.
+        folder: is created; safetensors, configuration and tokenizer go there.
+
+    Returns:
+        `folder`.
+
+    Raises:
+        AdapterError: as `folded`, or if the adapter changes only one of two tied weights, which
+            one checkpoint cannot hold.
+    """
+    _refuse_tied(base, adapter)
+    with folded(base, adapter), quiet_transformers():
+        base.model.save_pretrained(folder)
+        base.tokenizer.save_pretrained(folder)
+    return folder
+
+
+def _refuse_tied(base: BaseModel, adapter: Adapter) -> None:
+    owners: dict[int, list[str]] = {}
+    for name, parameter in base.model.named_parameters(remove_duplicate=False):
+        owners.setdefault(id(parameter), []).append(name)
+    for module in adapter.modules:
+        shared = owners.get(id(getattr(base.module(module), "weight", None)), [])
+        if len(shared) > 1:
+            raise AdapterError(
+                f"{adapter.source}: changes '{module}', whose weight is tied "
+                f"({' = '.join(shared)}); a checkpoint holds it once, so train without it"
+            )
+
+
+def _is_linear(module: nn.Module) -> bool:
+    return isinstance(module, nn.Linear | Conv1D)

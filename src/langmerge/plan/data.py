@@ -1,0 +1,77 @@
+"""What planning needs to know of data files: their identity, and the digests of their rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langmerge.canonical import digest_of_file
+from langmerge.data import FileSource, HubSource, Split, read_split
+from langmerge.data.config import SplitName
+from langmerge.errors import DataError
+from langmerge.plan.graph import Job
+from langmerge.plan.keys import Facts
+from langmerge.project import Project
+
+
+def sources_of(project: Project, job: Job) -> dict[SplitName, FileSource | HubSource]:
+    """Return the sources of a data job's splits."""
+    assert job.language is not None
+    return project.data_for(job.task, job.language).sources(job.language, project.folder)
+
+
+def identify_sources(project: Project, job: Job) -> dict[str, dict[str, Any]]:
+    """Return what identifies each split's source: a file's bytes, a Hub data set's commit.
+
+    Raises:
+        DataError: if a file is missing.
+    """
+    return {split: _identity(source) for split, source in sources_of(project, job).items()}
+
+
+def read_splits(project: Project, job: Job) -> dict[SplitName, Split]:
+    """Read all splits of a data job in the internal form.
+
+    Raises:
+        DataError: naming file, line and field of what is wrong.
+    """
+    assert job.language is not None
+    config = project.data_for(job.task, job.language)
+    spec = project.tasks[job.task].row_spec(job.language, config.columns, config.language_column)
+    return {split: read_split(source, spec) for split, source in sources_of(project, job).items()}
+
+
+def facts_of(splits: dict[SplitName, Split]) -> Facts:
+    """Return the facts of a data job: digest and number of rows of each split."""
+    return {
+        "splits": {
+            name: {"digest": split.digest, "rows": len(split)} for name, split in splits.items()
+        }
+    }
+
+
+def peek(project: Project, job: Job) -> Facts | None:
+    """Return the facts a data job would have, reading files but writing nothing.
+
+    A Hub data set is not downloaded for a plan: None.
+    """
+    if any(isinstance(source, HubSource) for source in sources_of(project, job).values()):
+        return None
+    return facts_of(read_splits(project, job))
+
+
+def _identity(source: FileSource | HubSource) -> dict[str, Any]:
+    if isinstance(source, HubSource):
+        return {
+            "hub": source.path,
+            "name": source.name,
+            "split": source.split,
+            "revision": source.revision,
+        }
+    try:
+        return {"sha256": digest_of_file(source.path), "format": source.format}
+    except FileNotFoundError:
+        raise DataError(
+            f"{source.path}: no such file; check data: in langmerge.yaml, or add the file"
+        ) from None
+    except IsADirectoryError:
+        raise DataError(f"{source.path}: a folder, expected a data file") from None

@@ -1,0 +1,178 @@
+"""The fixed graph of jobs: data -> adapter -> merge -> evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from langmerge.data.config import SplitName
+from langmerge.project import Project
+
+Kind = Literal["data", "train", "merge", "evaluate"]
+
+BASE = "base"
+INDIVIDUAL = "individual"
+BEST_SINGLE = "best-single"
+COMBINED = "combined"
+
+
+def merged(recipe: str) -> str:
+    """Return the model name of a merge by a recipe."""
+    return f"merged:{recipe}"
+
+
+def adapter_of(language: str) -> str:
+    """Return the model name of one language's adapter, used for any language."""
+    return f"adapter:{language}"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One step of the graph.
+
+    Attributes:
+        id: readable, unique in the project, stable while the project keeps its names.
+        kind: `data`, `train`, `merge` or `evaluate`.
+        task: the task's name.
+        language: the language trained or evaluated; None for merges and the combined model.
+        model: the model trained or evaluated; None for data.
+        recipe: the merge recipe's name, for merges and their evaluations.
+        seed: None where no seed has a part.
+        split: the split evaluated.
+        needs: ids of the jobs whose results this one uses.
+    """
+
+    id: str
+    kind: Kind
+    task: str
+    language: str | None = None
+    model: str | None = None
+    recipe: str | None = None
+    seed: int | None = None
+    split: SplitName | None = None
+    needs: tuple[str, ...] = ()
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether the job retrains something only when asked to."""
+        return self.kind == "train" and self.model == COMBINED
+
+
+def data_id(task: str, language: str) -> str:
+    """Return the id of the job that reads a language's data."""
+    return f"data/{task}/{language}"
+
+
+def train_id(task: str, language: str | None, seed: int) -> str:
+    """Return the id of the job that trains a language's adapter, or the combined one for None."""
+    return f"train/{task}/{language or COMBINED}/seed{seed}"
+
+
+def merge_id(task: str, recipe: str, seed: int) -> str:
+    """Return the id of the job that merges a task's adapters."""
+    return f"merge/{task}/{recipe}/seed{seed}"
+
+
+def evaluate_id(task: str, model: str, language: str, seed: int | None, split: str) -> str:
+    """Return the id of the job that evaluates a model on a language's split."""
+    run = "" if seed is None else f"/seed{seed}"
+    return f"evaluate/{task}/{model}/{language}{run}/{split}"
+
+
+def job_graph(project: Project) -> list[Job]:
+    """Return all jobs of a project, each after the jobs it needs.
+
+    Jobs that use the same model stand together, so that an engine loads it once.
+    """
+    return [job for task in project.tasks for job in _task_jobs(project, task)]
+
+
+def _task_jobs(project: Project, task: str) -> Iterator[Job]:
+    for language in project.languages:
+        yield Job(data_id(task, language), "data", task, language)
+    if BASE in project.compare:
+        yield from _evaluations(project, task, BASE, seed=None)
+    for seed in project.seeds:
+        yield from _seed_jobs(project, task, seed)
+
+
+def _seed_jobs(project: Project, task: str, seed: int) -> Iterator[Job]:
+    languages = tuple(project.languages)
+    for language in languages:
+        needs = (data_id(task, language),)
+        yield Job(
+            train_id(task, language, seed), "train", task, language, INDIVIDUAL, None, seed,
+            needs=needs,
+        )  # fmt: skip
+    for recipe in project.merge:
+        needs = tuple(train_id(task, language, seed) for language in languages)
+        yield Job(
+            merge_id(task, recipe, seed), "merge", task, None, merged(recipe), recipe, seed,
+            needs=needs,
+        )  # fmt: skip
+        yield from _evaluations(project, task, merged(recipe), seed, recipe)
+    yield from _adapter_evaluations(project, task, seed)
+    if BEST_SINGLE in project.compare:
+        yield from _best_single(project, task, seed)
+    if COMBINED in project.compare:
+        needs = tuple(data_id(task, language) for language in languages)
+        yield Job(
+            train_id(task, None, seed), "train", task, None, COMBINED, None, seed, needs=needs
+        )
+        yield from _evaluations(project, task, COMBINED, seed)
+
+
+def _evaluations(
+    project: Project, task: str, model: str, seed: int | None, recipe: str | None = None
+) -> Iterator[Job]:
+    for language in project.languages:
+        yield evaluation(task, model, language, seed, "test", recipe)
+
+
+def _adapter_evaluations(project: Project, task: str, seed: int) -> Iterator[Job]:
+    """Yield what is asked of single adapters: own language, choosing on dev, the matrix."""
+    for adapter in project.languages:
+        if INDIVIDUAL in project.compare:
+            yield evaluation(task, INDIVIDUAL, adapter, seed, "test")
+        for language in project.languages:
+            if BEST_SINGLE in project.compare:
+                yield evaluation(task, adapter_of(adapter), language, seed, "dev")
+            if project.evaluate.matrix and language != adapter:
+                yield evaluation(task, adapter_of(adapter), language, seed, "test")
+
+
+def _best_single(project: Project, task: str, seed: int) -> Iterator[Job]:
+    choosing = tuple(
+        evaluate_id(task, adapter_of(adapter), language, seed, "dev")
+        for adapter in project.languages
+        for language in project.languages
+    )
+    for language in project.languages:
+        job = evaluation(task, BEST_SINGLE, language, seed, "test")
+        trained = tuple(train_id(task, adapter, seed) for adapter in project.languages)
+        yield Job(**{**vars(job), "needs": (*job.needs, *trained, *choosing)})
+
+
+def evaluation(
+    task: str,
+    model: str,
+    language: str,
+    seed: int | None,
+    split: SplitName,
+    recipe: str | None = None,
+) -> Job:
+    """Return the job that evaluates a model on a language's split."""
+    needs = [data_id(task, language)]
+    if model == INDIVIDUAL:
+        needs.append(train_id(task, language, seed or 0))
+    elif model == COMBINED:
+        needs.append(train_id(task, None, seed or 0))
+    elif model.startswith("adapter:"):
+        needs.append(train_id(task, model.removeprefix("adapter:"), seed or 0))
+    elif recipe is not None:
+        needs.append(merge_id(task, recipe, seed or 0))
+    return Job(
+        evaluate_id(task, model, language, seed, split), "evaluate", task, language, model, recipe,
+        seed, split, tuple(needs),
+    )  # fmt: skip

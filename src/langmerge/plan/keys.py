@@ -1,0 +1,183 @@
+"""Key documents: everything a job's result depends on, and nothing else.
+
+A job's key is the digest of its document. Documents name inputs by content digest, so a job is
+done again exactly when something it depends on is different, whatever files are called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from langmerge.base import ResolvedBase
+from langmerge.plan.graph import (
+    BASE,
+    BEST_SINGLE,
+    COMBINED,
+    INDIVIDUAL,
+    Job,
+    Kind,
+    adapter_of,
+    data_id,
+    evaluate_id,
+    merge_id,
+    train_id,
+)
+from langmerge.project import Project
+
+Facts = Mapping[str, Any]
+"""What a finished job tells later ones: `output`, its object's digest; `splits` of data, with their
+digests; `metrics` of an evaluation."""
+
+STEP_VERSIONS: Mapping[Kind, int] = {"data": 1, "train": 1, "merge": 1, "evaluate": 1}
+"""Raised by hand when a step's meaning changes, so that older results no longer count."""
+
+
+def job_document(
+    job: Job, project: Project, base: ResolvedBase, facts: Mapping[str, Facts]
+) -> dict[str, Any]:
+    """Return the key document of a train, merge or evaluate job.
+
+    Args:
+        job: the job; data jobs have `data_document`.
+        project: the project it belongs to.
+        base: the resolved base model.
+        facts: facts of every job that `job` needs, by job id.
+    """
+    document = _DOCUMENTS[job.kind](job, project, base, facts)
+    return {"kind": job.kind, "step": STEP_VERSIONS[job.kind], **document}
+
+
+def data_document(
+    job: Job, project: Project, sources: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return the key document of a data job; `sources` maps splits to their sources' identity."""
+    assert job.language is not None
+    config = project.data_for(job.task, job.language)
+    spec = project.tasks[job.task].row_spec(job.language, config.columns, config.language_column)
+    return {
+        "kind": job.kind,
+        "step": STEP_VERSIONS[job.kind],
+        "sources": {split: dict(identity) for split, identity in sources.items()},
+        "spec": {
+            "shapes": list(spec.shapes),
+            "labels": list(spec.labels),
+            "fields": list(spec.fields),
+            "columns": dict(spec.columns),
+            "language_column": spec.language_column,
+            "language": spec.language if spec.language_column else None,
+        },
+    }
+
+
+def adapter_used(job: Job, project: Project, facts: Mapping[str, Facts]) -> str | None:
+    """Return the digest of the adapter an evaluation puts on the base; None for the base alone."""
+    assert job.language is not None
+    seed = job.seed or 0
+    if job.model == BASE:
+        return None
+    if job.recipe is not None:
+        source = merge_id(job.task, job.recipe, seed)
+    elif job.model == COMBINED:
+        source = train_id(job.task, None, seed)
+    elif job.model == INDIVIDUAL:
+        source = train_id(job.task, job.language, seed)
+    elif job.model == BEST_SINGLE:
+        source = train_id(job.task, best_single(project, job.task, seed, facts), seed)
+    else:
+        assert job.model is not None
+        source = train_id(job.task, job.model.removeprefix("adapter:"), seed)
+    output: str = facts[source]["output"]
+    return output
+
+
+def best_single(project: Project, task: str, seed: int, facts: Mapping[str, Facts]) -> str:
+    """Return the language whose adapter has the highest mean dev score over all languages.
+
+    Ties go to the language listed first.
+    """
+    metric = project.tasks[task].primary_metric
+
+    def mean_on_dev(adapter: str) -> float:
+        scores = [
+            facts[evaluate_id(task, adapter_of(adapter), language, seed, "dev")]["metrics"][metric]
+            for language in project.languages
+        ]
+        return sum(scores) / len(scores)
+
+    return max(project.languages, key=mean_on_dev)
+
+
+def _train_document(
+    job: Job, project: Project, base: ResolvedBase, facts: Mapping[str, Facts]
+) -> dict[str, Any]:
+    task = project.tasks[job.task]
+    languages = list(project.languages) if job.language is None else [job.language]
+    return {
+        "base": base.identity(),
+        "data": {code: _split_digest(facts, job.task, code, "train") for code in languages},
+        "task": {code: task.identity(code) for code in languages},
+        "adapter": project.adapter_for(job.language).model_dump(mode="json"),
+        "train": project.train_for(job.language).model_dump(mode="json"),
+        "seed": job.seed,
+    }
+
+
+def _merge_document(
+    job: Job, project: Project, base: ResolvedBase, facts: Mapping[str, Facts]
+) -> dict[str, Any]:
+    assert job.recipe is not None
+    seed = job.seed or 0
+    recipe = project.merge[job.recipe].checked(list(project.languages), seed)
+    return {
+        "adapters": {
+            language: facts[train_id(job.task, language, seed)]["output"]
+            for language in project.languages
+        },
+        "recipe": recipe.as_dict(),
+    }
+
+
+def _evaluate_document(
+    job: Job, project: Project, base: ResolvedBase, facts: Mapping[str, Facts]
+) -> dict[str, Any]:
+    assert job.language is not None
+    assert job.split is not None
+    return {
+        "base": base.identity(),
+        "adapter": adapter_used(job, project, facts),
+        "language": job.language,
+        "data": _split_digest(facts, job.task, job.language, job.split),
+        "task": project.tasks[job.task].evaluation_identity(job.language),
+        "max_length": project.train_for(job.language).max_length,
+    }
+
+
+def _split_digest(facts: Mapping[str, Facts], task: str, language: str, split: str) -> str:
+    digest: str = facts[data_id(task, language)]["splits"][split]["digest"]
+    return digest
+
+
+_DOCUMENTS: Mapping[Kind, Callable[..., dict[str, Any]]] = {
+    "train": _train_document,
+    "merge": _merge_document,
+    "evaluate": _evaluate_document,
+}
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Return the dotted names of the fields in which two documents differ."""
+    before, after = dict(_flatten(old)), dict(_flatten(new))
+    names = {**before, **after}
+    return [name for name in names if before.get(name, _ABSENT) != after.get(name, _ABSENT)]
+
+
+_ABSENT = object()
+
+
+def _flatten(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flatten(inner, f"{name}.{key}" if name else str(key))
+    else:
+        yield name, value

@@ -1,0 +1,62 @@
+"""`langmerge.lock`: which result each job of the project had last; commit it with the project."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from langmerge.errors import ProjectError
+from langmerge.store import Action, write_atomically
+
+LOCK_FILE = "langmerge.lock"
+_VERSION = 1
+
+
+@dataclass
+class Lock:
+    """Job ids with the key and output digest of their last result."""
+
+    path: Path
+    jobs: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, folder: Path) -> Lock:
+        """Read a project's lock file; a missing one is empty.
+
+        Raises:
+            ProjectError: if the file is not a lock file this version reads.
+        """
+        path = folder / LOCK_FILE
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["version"] != _VERSION:
+                raise ProjectError(
+                    f"{path}: lock version {content['version']}, expected {_VERSION}; "
+                    "use the langmerge that wrote it, or delete the file to start anew"
+                )
+            return cls(path, dict(content["jobs"]))
+        except FileNotFoundError:
+            return cls(path)
+        except (json.JSONDecodeError, KeyError, TypeError):
+            raise ProjectError(
+                f"{path}: not a lock file (a merge conflict?); restore it from git, "
+                "or delete it: finished jobs are found again in the store"
+            ) from None
+
+    def key_of(self, job_id: str) -> str | None:
+        """Return the key of a job's last result."""
+        entry = self.jobs.get(job_id)
+        return entry["key"] if entry else None
+
+    def update(self, results: Mapping[str, Action]) -> None:
+        """Set the last results of jobs, and write the file if that changes it."""
+        jobs = {
+            **self.jobs,
+            **{name: {"key": a.key, "output": a.output} for name, a in results.items()},
+        }
+        if jobs != self.jobs:
+            self.jobs = jobs
+            content = {"version": _VERSION, "jobs": jobs}
+            write_atomically(self.path, json.dumps(content, indent=1, sort_keys=True) + "\n")

@@ -1,0 +1,245 @@
+"""`langmerge.yaml`: the whole project as one validated, immutable value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from langmerge.data.config import DataConfig
+from langmerge.errors import MergeError, ProjectError, did_you_mean
+from langmerge.merge.schema import Recipe, check_recipe
+from langmerge.settings import Settings, explain, load_yaml
+from langmerge.tasks import AnyTask, Task
+from langmerge.tasks.base import DEFAULT
+from langmerge.train.config import LoraSettings, TrainConfig
+
+PROJECT_FILE = "langmerge.yaml"
+
+Comparison = Literal["base", "individual", "best-single", "combined"]
+
+
+def _plain_name(name: str) -> str:
+    # Names become parts of job ids and folder names; nothing in them may lead out of a folder.
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.\-]*", name):
+        raise ValueError(f"'{name}' is not a name; use letters, digits, '-', '_' and '.'")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_plain_name)]
+
+
+class HubBase(Settings):
+    """A base model on the Hugging Face Hub, pinned to a commit."""
+
+    model: str
+    revision: str
+
+    @field_validator("revision")
+    @classmethod
+    def _is_commit(cls, revision: str) -> str:
+        if not re.fullmatch(r"[0-9a-f]{40}", revision):
+            raise ValueError(
+                f"'{revision}' can move; give the 40 hex digits of a commit, "
+                "as the model's 'Files and versions' page on the Hub shows them"
+            )
+        return revision
+
+
+class LanguageSettings(Settings):
+    """What one language does differently: its data per task, and overrides of other sections."""
+
+    data: Mapping[str, DataConfig] = {}
+    adapter: Mapping[str, Any] = {}
+    train: Mapping[str, Any] = {}
+
+
+class RecipeSettings(BaseModel):
+    """A merge recipe: a method, weights by language, and the method's own parameters."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)  # The method's table knows the rest.
+
+    method: str
+    weights: Mapping[str, float] | None = None
+    seed: int | None = Field(default=None, description="of random masks; the run's seed if absent")
+
+    @model_validator(mode="after")
+    def _fits_the_method(self) -> RecipeSettings:
+        try:
+            self.checked()
+        except MergeError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def checked(self, languages: Sequence[str] = (), seed: int = 0) -> Recipe:
+        """Return the complete recipe for adapters in the order of `languages`.
+
+        Raises:
+            MergeError: if the method, a parameter or a weight is wrong.
+        """
+        weights = None
+        if self.weights is not None:
+            weights = [self.weights.get(language, 1.0) for language in languages or self.weights]
+        parameters = {**(self.model_extra or {}), "weights": weights}
+        return check_recipe(
+            self.method,
+            {**parameters, "seed": seed if self.seed is None else self.seed},
+            len(languages) or None,
+        )
+
+
+class EvaluateSettings(Settings):
+    """How models are scored and how sure the scores are."""
+
+    matrix: bool = Field(default=False, description="also every adapter on every language's test")
+    resamples: int = Field(default=1000, ge=100, description="bootstrap resamples")
+    confidence: float = Field(default=0.95, gt=0, lt=1)
+    batch_tokens: int = Field(default=2048, ge=1, description="tokens in memory at once")
+
+
+class Project(Settings):
+    """A validated project file; see `langmerge init` for a commented example."""
+
+    version: Literal[1] = 1
+    base: str | HubBase
+    languages: Mapping[Name, LanguageSettings] = Field(min_length=1)
+    tasks: Mapping[Name, AnyTask] = Field(min_length=1)
+    adapter: LoraSettings = LoraSettings()
+    train: TrainConfig = TrainConfig()
+    merge: Mapping[Name, RecipeSettings] = Field(
+        default_factory=lambda: {"ties": RecipeSettings(method="ties")}, min_length=1
+    )
+    compare: tuple[Comparison, ...] = ("base", "individual", "best-single", "combined")
+    evaluate: EvaluateSettings = EvaluateSettings()
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+
+    _path: Path = PrivateAttr(default=Path(PROJECT_FILE))
+
+    @property
+    def path(self) -> Path:
+        """The project file."""
+        return self._path
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the project file; relative paths in it start here."""
+        return self._path.parent
+
+    @cached_property
+    def store_folder(self) -> Path:
+        """Where results are kept."""
+        return self.folder / ".langmerge"
+
+    @field_validator("languages", mode="before")
+    @classmethod
+    def _from_list(cls, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            value = {code: settings or {} for code, settings in value.items()}
+        elif isinstance(value, list):
+            if repeated := sorted({str(code) for code in value if value.count(code) > 1}):
+                raise ValueError(f"'{repeated[0]}' is listed twice; remove one")
+            value = {code: {} for code in value}
+        if isinstance(value, Mapping) and False in value:
+            raise ValueError("YAML reads no as false; write Norwegian as 'no', in quotes")
+        return value
+
+    @field_validator("merge", mode="before")
+    @classmethod
+    def _from_short_form(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = {value: {"method": value}}
+        elif isinstance(value, list):
+            value = {name: {"method": name} for name in value}
+        elif isinstance(value, Mapping) and "method" in value:
+            value = {value["method"]: value}
+        return value
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> Project:
+        for language, settings in self.languages.items():
+            _check_known(settings.data, self.tasks, f"languages.{language}.data", "task")
+            self.adapter_for(language)
+            self.train_for(language)
+            for name in self.tasks:
+                self._has_dev_for_choosing(name, language)
+        for name, task in self.tasks.items():
+            if isinstance(task.prompt, Mapping):
+                _check_known(
+                    task.prompt, (*self.languages, DEFAULT), f"tasks.{name}.prompt", "language"
+                )
+                if missing := [code for code in self.languages if not _has_prompt(task, code)]:
+                    raise ValueError(
+                        f"tasks.{name}.prompt: no template for '{missing[0]}'; add it or 'default'"
+                    )
+        for name, recipe in self.merge.items():
+            _check_known(recipe.weights or {}, self.languages, f"merge.{name}.weights", "language")
+        return self
+
+    def _has_dev_for_choosing(self, task: str, language: str) -> None:
+        data = self.data_for(task, language)
+        if "best-single" in self.compare and data.hub is None and data.dev is None:
+            raise ValueError(
+                f"tasks.{task}.data: '{language}' has no dev: split, and compare: best-single "
+                "chooses on dev; add dev:, or take best-single out of compare:"
+            )
+
+    def adapter_for(self, language: str | None) -> LoraSettings:
+        """Return the LoRA settings of a language; of the combined model for None."""
+        overrides = self.languages[language].adapter if language else {}
+        return LoraSettings(**{**self.adapter.model_dump(exclude_unset=True), **overrides})
+
+    def train_for(self, language: str | None) -> TrainConfig:
+        """Return the training settings of a language; of the combined model for None."""
+        overrides = self.languages[language].train if language else {}
+        return TrainConfig(**{**self.train.model_dump(exclude_unset=True), **overrides})
+
+    def data_for(self, task: str, language: str) -> DataConfig:
+        """Return where a task's data of a language is."""
+        return self.languages[language].data.get(task, self.tasks[task].data)
+
+
+def load_project(path: Path) -> Project:
+    """Read and validate a project file.
+
+    Raises:
+        ProjectError: one line per problem, with file, line, key and the nearest right key.
+    """
+    content, lines = load_yaml(path)
+    if not isinstance(content, dict):
+        raise ProjectError(
+            f"{path}: expected keys such as base:, languages: and tasks:, "
+            f"found {'nothing' if content is None else type(content).__name__}; "
+            "`langmerge init DIR` writes a commented example"
+        )
+    try:
+        project = Project.model_validate(content)
+    except ValidationError as error:
+        raise ProjectError(explain(error, path, lines)) from None
+    project._path = path.resolve()
+    return project
+
+
+def _check_known(given: Any, known: Any, where: str, what: str) -> None:
+    for name in given:
+        if name not in known:
+            raise ValueError(
+                f"{where}: unknown {what} '{name}'{did_you_mean(name, known)}"
+                f" (known: {', '.join(known)})"
+            )
+
+
+def _has_prompt(task: Task, language: str) -> bool:
+    return isinstance(task.prompt, str) or language in task.prompt or DEFAULT in task.prompt

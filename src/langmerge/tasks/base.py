@@ -1,0 +1,100 @@
+"""What every task type has in common: data, templates, identity, measures."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator
+
+from langmerge.data import Row, RowSpec
+from langmerge.data.config import DataConfig
+from langmerge.evaluate.metrics import Metric
+from langmerge.settings import Settings
+from langmerge.tasks.predictions import Prediction
+from langmerge.tasks.templates import fill, template_fields
+
+DEFAULT = "default"
+"""The key of a per-language mapping of templates that serves all other languages."""
+
+
+def _well_formed(template: str) -> str:
+    template_fields(template)
+    return template
+
+
+Template = Annotated[str, AfterValidator(_well_formed)]
+
+
+def _has_completion_slot(template: str) -> str:
+    if template_fields(template) != ("target",):
+        raise ValueError("a completion template has exactly one field, {target}: ' {target}'")
+    return template
+
+
+class Task(Settings, ABC):
+    """Options and behaviour of one task; each type of task is a subclass in a file of its own."""
+
+    shapes: ClassVar[tuple[str, ...]]
+    """Shapes of data the task reads, in order of preference (see `langmerge.data.shapes`)."""
+
+    primary_metric: ClassVar[str]
+    """The metric by which models are compared and chosen."""
+
+    ends_with_eos: ClassVar[bool] = True
+    """Whether the end-of-sequence token is supervised after the completion."""
+
+    type: str
+    data: DataConfig
+    prompt: Template | dict[str, Template]
+    completion: Annotated[str, AfterValidator(_has_completion_slot)] = " {target}"
+
+    def declared_labels(self) -> tuple[str, ...]:
+        """Return the labels all rows share; empty where rows bring their own candidates or none."""
+        return ()
+
+    def template(self, language: str) -> str:
+        """Return the prompt template of a language.
+
+        Raises:
+            KeyError: if `prompt` names languages, and neither this one nor `default`.
+        """
+        if isinstance(self.prompt, str):
+            return self.prompt
+        return self.prompt[language if language in self.prompt else DEFAULT]
+
+    def prompt_text(self, row: Row, language: str) -> str:
+        """Return what the model is given before the completion."""
+        return fill(self.template(language), row.fields)
+
+    def row_spec(self, language: str, columns: Mapping[str, str], column: str | None) -> RowSpec:
+        """Return how this task's rows of a language are to be read from a file."""
+        return RowSpec(
+            shapes=self.shapes,
+            labels=self.declared_labels(),
+            fields=template_fields(self.template(language)),
+            columns=columns,
+            language_column=column,
+            language=language,
+        )
+
+    def identity(self, language: str) -> dict[str, Any]:
+        """Return what of the task's options a language's trained adapter depends on."""
+        return {
+            "prompt": self.template(language),
+            "completion": self.completion,
+            "eos": self.ends_with_eos,
+        }
+
+    def evaluation_identity(self, language: str) -> dict[str, Any]:
+        """Return what of the task's options a language's scores depend on."""
+        return {"type": self.type, **self.identity(language)}
+
+    @abstractmethod
+    def candidates(self, row: Row) -> tuple[str, ...]:
+        """Return the answers to be scored by log-likelihood; empty where text is generated."""
+
+    @abstractmethod
+    def measure(self, predictions: Sequence[Prediction], language: str) -> tuple[Metric, ...]:
+        """Return the task's metrics of one language's predictions, the primary one first."""

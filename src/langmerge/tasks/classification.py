@@ -1,0 +1,55 @@
+"""Classification: one of a declared set of labels, by log-likelihood of the label words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, Field
+
+from langmerge.data import Row
+from langmerge.evaluate.metrics import Metric, classification_metrics
+from langmerge.tasks.base import Task, Template
+from langmerge.tasks.predictions import Prediction
+
+
+def _distinct(labels: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(labels)) < len(labels):
+        raise ValueError(f"labels repeat: {', '.join(labels)}; name each label once")
+    return labels
+
+
+class Classification(Task):
+    """Sentiment, topic and the like; scored by macro-F1, weighted-F1 and accuracy."""
+
+    shapes: ClassVar[tuple[str, ...]] = ("text_label", "prompt_completion", "messages", "alpaca")
+    primary_metric: ClassVar[str] = "macro_f1"
+
+    type: Literal["classification"]
+    prompt: Template | dict[str, Template] = "{text}\nLabel:"
+    labels: Annotated[tuple[str, ...], AfterValidator(_distinct)] = Field(min_length=2)
+
+    def declared_labels(self) -> tuple[str, ...]:
+        """Return `labels`."""
+        return self.labels
+
+    def evaluation_identity(self, language: str) -> dict[str, Any]:
+        """Return what the scores depend on: also the label set, which bounds every prediction."""
+        return {**super().evaluation_identity(language), "labels": list(self.labels)}
+
+    def candidates(self, row: Row) -> tuple[str, ...]:
+        """Return the declared labels."""
+        return self.labels
+
+    def measure(self, predictions: Sequence[Prediction], language: str) -> tuple[Metric, ...]:
+        """Return macro-F1, weighted-F1, accuracy and each label's scores.
+
+        The label of highest log-likelihood is the prediction.
+        """
+        gold = [self.labels.index(prediction.target) for prediction in predictions]
+        predicted = [_argmax(prediction.scores) for prediction in predictions]
+        return classification_metrics(gold, predicted, self.labels)
+
+
+def _argmax(scores: Sequence[float]) -> int:
+    return max(range(len(scores)), key=scores.__getitem__)

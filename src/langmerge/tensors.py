@@ -1,0 +1,163 @@
+"""Named tensors, in memory or in a safetensors file, read and written one at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from langmerge.errors import AdapterError
+
+FLOAT_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+}
+_DTYPES = FLOAT_DTYPES | {
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+_CODES = {dtype: code for code, dtype in _DTYPES.items()}
+_ALIGNMENT = 8
+
+
+class TensorHeader(NamedTuple):
+    """What a file's header says of one tensor: safetensors' name of its dtype, and its shape."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+
+def header_of(tensor: Tensor) -> TensorHeader:
+    """Return the header under which a tensor is written."""
+    return TensorHeader(_CODES.get(tensor.dtype, str(tensor.dtype)), tuple(tensor.shape))
+
+
+class MemoryTensors:
+    """Tensors held in memory."""
+
+    name = "<memory>"
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        """Hold `tensors`, which are not copied."""
+        self._tensors = dict(tensors)
+        self.headers = {name: header_of(tensor) for name, tensor in self._tensors.items()}
+
+    def read(self, name: str) -> Tensor:
+        """Return one tensor."""
+        return self._tensors[name]
+
+
+class FileTensors:
+    """Tensors of a safetensors file, mapped into memory when asked for.
+
+    A file that changed after it was opened is refused: what was read of it before and what would
+    be read now need not belong together.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open a file and read its header.
+
+        Raises:
+            AdapterError: if it is no safetensors file.
+        """
+        self.name = str(path)
+        self._path = path
+        try:
+            self._opened = self._stamp()
+            self._file = cast("Any", safe_open(path, framework="pt"))  # ships no types
+            names: list[str] = list(self._file.keys())
+            slices = {name: self._file.get_slice(name) for name in names}
+        except (OSError, SafetensorError) as error:
+            raise AdapterError(
+                f"{path}: cannot be read as safetensors ({error}); save it again"
+            ) from error
+        self.headers = {
+            name: TensorHeader(str(piece.get_dtype()), tuple(piece.get_shape()))
+            for name, piece in slices.items()
+        }
+
+    def _stamp(self) -> tuple[int, int]:
+        stat = self._path.stat()
+        return stat.st_size, stat.st_mtime_ns
+
+    def read(self, name: str) -> Tensor:
+        """Read one tensor.
+
+        Raises:
+            AdapterError: if the file is gone or changed.
+        """
+        if not self._path.exists() or self._stamp() != self._opened:
+            raise AdapterError(f"{self.name}: changed since it was loaded; load it again")
+        tensor: Tensor = self._file.get_tensor(name)
+        return tensor
+
+
+def write_tensors(
+    path: Path, headers: Mapping[str, TensorHeader], read: Callable[[str], Tensor]
+) -> None:
+    """Write a safetensors file, holding one tensor at a time; equal tensors give equal bytes.
+
+    The format: the header's length (64 bits, little endian), the header as JSON, the tensors'
+    bytes one after the other (github.com/huggingface/safetensors, "Format"). The library's own
+    writer wants all tensors at once and refuses tensors that share memory.
+
+    Args:
+        path: the file; replaced at the end, so that it is complete or absent.
+        headers: dtype and shape of each tensor.
+        read: returns a tensor by name; it must be as its header says.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    # Wide dtypes first keeps every tensor aligned to its own size.
+    order = sorted(headers, key=lambda name: (-_DTYPES[headers[name].dtype].itemsize, name))
+    layout: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name in order:
+        dtype, shape = headers[name]
+        start, end = end, end + _DTYPES[dtype].itemsize * torch.Size(shape).numel()
+        layout[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [start, end]}
+    text = json.dumps(layout, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % _ALIGNMENT)
+    with Replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name in order:
+            tensor = read(name)
+            if header_of(tensor) != headers[name]:
+                raise ValueError(f"{name}: is {header_of(tensor)}, announced as {headers[name]}")
+            file.write(bytes_of(tensor))
+
+
+def bytes_of(tensor: Tensor) -> memoryview:
+    """Return a tensor's bytes in row-major order, without copying where they lie so."""
+    flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+    return flat.numpy().data
+
+
+class Replacing:
+    """A temporary file that takes `path`'s place if the block succeeds, and is removed if not."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+    def __enter__(self) -> Path:
+        return self._temporary
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._temporary.replace(self._path)
+        else:
+            self._temporary.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Encoded rows in, adapter out; the pieces are imported from their modules."""

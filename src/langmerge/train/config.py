@@ -1,0 +1,56 @@
+"""The `adapter` and `train` sections of `langmerge.yaml`: PEFT's and transformers' names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt, model_validator
+
+from langmerge.settings import Settings
+
+ALL_LINEAR = "all-linear"
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+class LoraSettings(Settings):
+    """Shape and scale of an adapter; the keys are those of PEFT's `LoraConfig`."""
+
+    r: PositiveInt = 16
+    lora_alpha: float = Field(default=32, gt=0)
+    lora_dropout: Fraction = 0.0
+    target_modules: Literal["all-linear"] | tuple[str, ...] = ALL_LINEAR
+    rank_pattern: Mapping[str, PositiveInt] = {}
+    alpha_pattern: Mapping[str, float] = {}
+    use_rslora: bool = False
+    bias: Literal["none"] = "none"
+
+
+class TrainConfig(Settings):
+    """How an adapter is trained; the keys are those of transformers' `TrainingArguments`."""
+
+    learning_rate: float = Field(default=2e-4, gt=0)
+    num_train_epochs: float = Field(default=3, gt=0)
+    max_steps: int = Field(default=-1, ge=-1, description="overrides num_train_epochs; -1 does not")
+    per_device_train_batch_size: PositiveInt = 8
+    gradient_accumulation_steps: PositiveInt = 1
+    lr_scheduler_type: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup_ratio: Fraction = 0.0
+    warmup_steps: int = Field(default=0, ge=0, description="overrides warmup_ratio; 0 does not")
+    weight_decay: float = Field(default=0.0, ge=0)
+    max_grad_norm: float = Field(default=1.0, ge=0, description="0 clips nothing")
+    adam_beta1: Fraction = 0.9
+    adam_beta2: Fraction = 0.999
+    adam_epsilon: float = Field(default=1e-8, gt=0)
+    max_length: PositiveInt = Field(default=512, description="tokens of prompt and completion")
+    gradient_checkpointing: bool = False
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="of the frozen base; auto: float32 on a CPU, bfloat16 on a GPU"
+    )
+
+    @model_validator(mode="after")
+    def _some_steps(self) -> TrainConfig:
+        if self.max_steps == 0:
+            raise ValueError("max_steps is 0; give the number of steps, or -1 to count epochs")
+        return self

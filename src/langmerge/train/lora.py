@@ -1,0 +1,160 @@
+"""LoRA on a frozen model: which modules, how they start, and how they act while training.
+
+An adapted module computes `W x + scale * B A dropout(x)`. The model itself is not rebuilt: the
+second term is added by a hook on each module, so the base stays one and the same for everyone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from langmerge.adapter import Adapter, LoraFactors
+from langmerge.errors import AdapterError, did_you_mean
+from langmerge.model import BaseModel
+from langmerge.train.config import ALL_LINEAR, LoraSettings
+
+
+@dataclass(frozen=True)
+class TrainableFactors:
+    """The trainable factors of one module.
+
+    Attributes:
+        a: `[rank, in]`, fp32, requires grad.
+        b: `[out, rank]`, fp32, requires grad.
+        scale: the factor before `b @ a`.
+        dropout: the share of the inputs of `a` that is dropped.
+    """
+
+    a: Tensor
+    b: Tensor
+    scale: float
+    dropout: float = 0.0
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return what the adapter adds to the module's output for inputs `[..., in]`."""
+        low = F.linear(F.dropout(x, self.dropout), self.a.to(x.dtype))
+        return F.linear(low, self.b.to(x.dtype)) * self.scale
+
+
+Factors = Mapping[str, TrainableFactors]
+
+
+def target_modules(base: BaseModel, targets: str | Collection[str]) -> list[str]:
+    """Return the names of the linear modules an adapter changes, in the model's order.
+
+    Args:
+        base: the base model.
+        targets: as PEFT's `target_modules`: `all-linear` (all but the head), a regular expression
+            for whole names, or names and ends of names (`q_proj`).
+
+    Raises:
+        AdapterError: if a target matches no linear module.
+    """
+    linear = [name for name, module in base.model.named_modules() if isinstance(module, nn.Linear)]
+    if targets == ALL_LINEAR:
+        head = base.model.get_output_embeddings()
+        found = [name for name in linear if base.module(name) is not head]
+        unmatched = [] if found else [ALL_LINEAR]
+    elif isinstance(targets, str):
+        found = [name for name in linear if re.fullmatch(targets, name)]
+        unmatched = [] if found else [targets]
+    else:
+        found = [name for name in linear if any(_ends_with(name, end) for end in targets)]
+        unmatched = [end for end in targets if not any(_ends_with(name, end) for name in linear)]
+    if unmatched:
+        ends = sorted({name.rpartition(".")[2] for name in linear})
+        raise AdapterError(
+            f"target_modules: '{unmatched[0]}' matches no linear module of {base.resolved.name}"
+            f"{did_you_mean(unmatched[0], ends)} (there are {', '.join(ends) or 'none'})"
+        )
+    return found
+
+
+def initial_factors(base: BaseModel, lora: LoraSettings, seed: int) -> dict[str, TrainableFactors]:
+    """Return new factors on the base's device: A as PEFT draws it, B zero.
+
+    Each A depends only on `seed` and its module's name, so adapters of one seed start alike
+    whatever else they adapt.
+
+    Raises:
+        AdapterError: if `lora` names modules the base lacks.
+    """
+    factors = {}
+    for name in target_modules(base, lora.target_modules):
+        out_features, in_features = base.module(name).weight.shape  # type: ignore[misc,union-attr]
+        rank, scale = rank_and_scale(name, lora)
+        a = torch.empty(rank, in_features)
+        generator = torch.Generator().manual_seed(_seed_of(seed, name))
+        nn.init.kaiming_uniform_(a, a=math.sqrt(5), generator=generator)
+        factors[name] = TrainableFactors(
+            a.to(base.device).requires_grad_(),
+            torch.zeros(out_features, rank, device=base.device, requires_grad=True),
+            scale,
+            lora.lora_dropout,
+        )
+    return factors
+
+
+def rank_and_scale(module: str, lora: LoraSettings) -> tuple[int, float]:
+    """Return a module's rank and scale, patterns and rslora considered."""
+    rank = int(_by_pattern(module, lora.rank_pattern, lora.r))
+    alpha = _by_pattern(module, lora.alpha_pattern, lora.lora_alpha)
+    return rank, alpha / (math.sqrt(rank) if lora.use_rslora else rank)
+
+
+@contextmanager
+def attached(base: BaseModel, factors: Factors) -> Iterator[None]:
+    """Let the base compute with `factors` inside the block."""
+    hooks = [base.module(name).register_forward_hook(_adding(f)) for name, f in factors.items()]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def to_adapter(base: BaseModel, factors: Factors) -> Adapter:
+    """Return the factors' present values as an adapter, on the CPU, fp32."""
+    return Adapter.from_factors(
+        {name: LoraFactors(_value(f.a), _value(f.b), f.scale) for name, f in factors.items()},
+        base_model=str(base.resolved.location),
+        revision=base.resolved.revision,
+    )
+
+
+def _value(tensor: Tensor) -> Tensor:
+    return tensor.detach().to("cpu", copy=True)
+
+
+def _adding(factors: TrainableFactors) -> Any:
+    def hook(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        return output + factors(inputs[0])
+
+    return hook
+
+
+def _ends_with(name: str, end: str) -> bool:
+    return name == end or name.endswith(f".{end}")
+
+
+def _by_pattern(module: str, patterns: Mapping[str, float], default: float) -> float:
+    """Return the value of the first pattern that matches the end of a name, as PEFT does."""
+    for pattern, value in patterns.items():
+        if re.match(rf"(.*\.)?({pattern})$", module):
+            return value
+    return default
+
+
+def _seed_of(seed: int, name: str) -> int:
+    digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1  # torch wants 63 bits

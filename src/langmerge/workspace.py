@@ -1,0 +1,42 @@
+"""A project opened for work: its file, its base model, its store and its lock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from langmerge.base import ResolvedBase, resolve_base
+from langmerge.cache import cache_folder
+from langmerge.plan import Planner
+from langmerge.plan.lock import Lock
+from langmerge.project import Project, load_project
+from langmerge.store import Store
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """What every verb that works on a project starts from."""
+
+    project: Project
+    base: ResolvedBase
+    store: Store
+    lock: Lock
+    baselines: bool = False
+
+    def planner(self) -> Planner:
+        """Return a fresh planner."""
+        return Planner(self.project, self.base, self.store, self.lock, self.baselines)
+
+
+def open_workspace(path: Path, baselines: bool = False) -> Workspace:
+    """Read the project file and resolve what it names; no model is loaded.
+
+    Raises:
+        ProjectError: if the project file or the lock is wrong.
+        BaseModelError: if the base model is not there.
+    """
+    project = load_project(path)
+    base = resolve_base(project.base, project.folder, cache_folder())
+    return Workspace(
+        project, base, Store(project.store_folder), Lock.load(project.folder), baselines
+    )
