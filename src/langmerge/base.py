@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from langmerge.canonical import digest_of, digest_of_file
-from langmerge.errors import BaseModelError
+from langmerge.errors import BaseModelError, StorageError
+from langmerge.store import write_atomically
 
 BaseKind = Literal["folder", "gguf", "hub"]
 
@@ -210,13 +211,11 @@ class _FileDigests:
     def _read(self) -> dict[str, Any]:
         try:
             known = json.loads(self._cache_file.read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError):
+        except (OSError, ValueError):
             return {}
         return known if isinstance(known, dict) else {}
 
     def _write(self) -> None:
-        self._cache_file.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=self._cache_file.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(self._known, file)
-        Path(temporary).replace(self._cache_file)
+        # A cache that cannot be written costs time, nothing else.
+        with suppress(StorageError, OSError):
+            write_atomically(self._cache_file, json.dumps(self._known))

@@ -228,6 +228,6 @@ class Encoder:
         end = 0
         for hit in self._special_pattern.finditer(text):
             yield self._plain(text[end : hit.start()].replace(_MARK, ""))
-            yield [self.tokenizer.convert_tokens_to_ids(hit[0])]
+            yield list(self.tokenizer.convert_tokens_to_ids([hit[0]]))  # type: ignore[arg-type]
             end = hit.end()
         yield self._plain(text[end:].replace(_MARK, ""))

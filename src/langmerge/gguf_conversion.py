@@ -19,9 +19,10 @@ from unittest import mock
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, modeling_gguf_pytorch_utils
 
-from langmerge.errors import BaseModelError, MissingExtraError
+from langmerge.errors import BaseModelError, MissingExtraError, StorageError
 from langmerge.quiet import quiet_transformers
 
 
@@ -36,6 +37,7 @@ def convert_gguf(file: Path, target: Path) -> Path:
     Raises:
         MissingExtraError: if the package `gguf` is not installed.
         BaseModelError: if transformers cannot read the file.
+        StorageError: if the checkpoint cannot be written.
     """
     if target.is_dir():
         return target
@@ -62,8 +64,14 @@ def _convert(file: Path, folder: Path) -> None:
                 f"with a safetensors checkpoint"
             ) from error
         _forget_quantization(model)
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+        try:
+            model.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+        except (OSError, SafetensorError) as error:
+            raise StorageError(
+                f"{folder.parent}: the converted model cannot be written ({error}); make room, or "
+                f"name another cache folder in LANGMERGE_CACHE"
+            ) from error
 
 
 def _forget_quantization(model: Any) -> None:

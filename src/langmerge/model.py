@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.pytorch_utils import Conv1D
 
 from langmerge.adapter import Adapter
@@ -18,6 +18,15 @@ from langmerge.base import ResolvedBase
 from langmerge.errors import AdapterError, BaseModelError, did_you_mean
 from langmerge.gguf_conversion import convert_gguf
 from langmerge.quiet import quiet_transformers
+
+__all__ = [
+    "BaseModel",
+    "convert_gguf",
+    "folded",
+    "load_base",
+    "load_tokenizer",
+    "save_merged_checkpoint",
+]
 
 Dtype = Literal["auto", "float32", "bfloat16"]
 
@@ -32,7 +41,7 @@ class BaseModel:
         resolved: what it was loaded from.
     """
 
-    model: PreTrainedModel
+    model: Any  # a PreTrainedModel; transformers types only a part of it
     tokenizer: Any
     resolved: ResolvedBase
 
@@ -44,7 +53,8 @@ class BaseModel:
     @property
     def dtype(self) -> torch.dtype:
         """The dtype of the weights."""
-        return self.model.dtype
+        dtype: torch.dtype = self.model.dtype
+        return dtype
 
     @property
     def vocabulary_size(self) -> int:
@@ -104,13 +114,14 @@ class BaseModel:
         """
         name = name.removeprefix("base_model.model.")
         try:
-            return self.model.get_submodule(name)
+            module: nn.Module = self.model.get_submodule(name)
         except AttributeError:
-            known = [name for name, module in self.model.named_modules() if _is_linear(module)]
+            known = [name for name, found in self.model.named_modules() if _is_linear(found)]
             raise AdapterError(
                 f"the base {self.resolved.name} has no module '{name}'; "
                 f"was the adapter made for another base?{did_you_mean(name, known)}"
             ) from None
+        return module
 
 
 def load_base(resolved: ResolvedBase, device: str = "auto", dtype: Dtype = "auto") -> BaseModel:
@@ -129,39 +140,52 @@ def load_base(resolved: ResolvedBase, device: str = "auto", dtype: Dtype = "auto
     place = torch.device(_best_device() if device == "auto" else device)
     if dtype == "auto":
         dtype = "float32" if place.type == "cpu" else "bfloat16"
+    tokenizer = load_tokenizer(resolved)
+    with _loading(resolved) as source:
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            **source, dtype=getattr(torch, dtype), use_safetensors=True
+        )
+    _refuse_unfit(model, tokenizer, resolved)
+    return BaseModel(model.to(place).requires_grad_(False).eval(), tokenizer, resolved)
+
+
+def load_tokenizer(resolved: ResolvedBase) -> Any:
+    """Load a base model's tokenizer alone.
+
+    Raises:
+        BaseModelError: if it cannot be loaded.
+    """
+    with _loading(resolved) as source:
+        return AutoTokenizer.from_pretrained(**source)
+
+
+@contextmanager
+def _loading(resolved: ResolvedBase) -> Iterator[dict[str, str]]:
+    """Yield what `from_pretrained` needs to find a base; turn its failures into our own."""
     location = resolved.location
     if resolved.checkpoint is not None:
         location = convert_gguf(Path(location), resolved.checkpoint)
     source = {"pretrained_model_name_or_path": str(location)}
     if resolved.revision is not None:
         source["revision"] = resolved.revision
-    with quiet_transformers():
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(**source)
-            model = AutoModelForCausalLM.from_pretrained(
-                **source, dtype=getattr(torch, dtype), use_safetensors=True
-            )
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise BaseModelError(_load_failure(resolved, error)) from error
-    _refuse_unfit(model, tokenizer, resolved)
-    return BaseModel(model.to(place).requires_grad_(False).eval(), tokenizer, resolved)
+    try:
+        with quiet_transformers():
+            yield source
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        fix = (
+            "check the id and the revision, the network, and access with `hf auth login`"
+            if resolved.kind == "hub"
+            else "expected a causal language model saved by transformers' save_pretrained"
+        )
+        raise BaseModelError(f"base {resolved.name}: cannot be loaded ({reason}); {fix}") from error
 
 
 def _best_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _load_failure(resolved: ResolvedBase, error: Exception) -> str:
-    reason = str(error).strip().partition("\n")[0]
-    fix = (
-        "check the id and the revision, the network, and access with `hf auth login`"
-        if resolved.kind == "hub"
-        else "expected a causal language model saved by transformers' save_pretrained"
-    )
-    return f"base {resolved.name}: cannot be loaded ({reason}); {fix}"
-
-
-def _refuse_unfit(model: PreTrainedModel, tokenizer: Any, resolved: ResolvedBase) -> None:
+def _refuse_unfit(model: Any, tokenizer: Any, resolved: ResolvedBase) -> None:
     if getattr(model.config, "quantization_config", None):
         raise BaseModelError(
             f"base {resolved.name}: its weights are quantized, so no adapter can be added to "

@@ -8,10 +8,14 @@ from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from langmerge.errors import ProjectError, did_you_mean
 
 Location = tuple[str | int, ...]
+
+_UNKNOWN_KEY = "unknown_key"
+_KEY = "key"
 
 
 class Settings(BaseModel):
@@ -27,10 +31,13 @@ class Settings(BaseModel):
         known = [field.alias or name for name, field in cls.model_fields.items()]
         for key in value:
             if key not in known:
-                raise ValueError(
+                # The message as a parameter: braces in a key are no placeholders.
+                message = (
                     f"unknown key '{key}'{did_you_mean(str(key), known)}"
                     f" (known: {', '.join(sorted(known))})"
                 )
+                context = {"message": message, _KEY: key}
+                raise PydanticCustomError(_UNKNOWN_KEY, "{message}", context)
         return value
 
 
@@ -65,10 +72,18 @@ def load_yaml(path: Path) -> tuple[Any, dict[Location, int]]:
 
 def explain(error: ValidationError, path: Path, lines: dict[Location, int]) -> str:
     """Return a validation error as text for a person: one line per problem, with file and key."""
-    return "\n".join(
-        f"{path}{_line_of(problem['loc'], lines)}: {_dotted(problem['loc'])}{_message(problem)}"
-        for problem in error.errors()
-    )
+    return "\n".join(_explain(problem, path, lines) for problem in error.errors())
+
+
+def _explain(problem: Any, path: Path, lines: dict[Location, int]) -> str:
+    location = problem["loc"]
+    if problem["type"] == _UNKNOWN_KEY:
+        location = (*location, problem["ctx"][_KEY])
+    known = _in_file(location, lines)
+    line = f":{lines[known]}" if known in lines else ""
+    shown = known if problem["type"] != "missing" else (*known, location[-1])
+    key = ".".join(map(str, shown)) + ": " if shown else ""
+    return f"{path}{line}: {key}{_message(problem)}"
 
 
 def _lines(node: yaml.Node, location: Location) -> Iterator[tuple[Location, int]]:
@@ -100,24 +115,22 @@ def _refuse_repeated_keys(node: yaml.Node | None, path: Path) -> None:
             _refuse_repeated_keys(item, path)
 
 
-def _line_of(location: Location, lines: dict[Location, int]) -> str:
-    """Return `:LINE` of the deepest part of a location that stands in the file."""
-    # Pydantic adds the names of union members to a location; the file knows nothing of them.
+def _in_file(location: Location, lines: dict[Location, int]) -> Location:
+    """Return the parts of a location that stand in the file.
+
+    Pydantic adds the names of union members to a location; the file knows nothing of them.
+    """
     known: Location = ()
     for part in location:
         if (*known, part) in lines:
             known = (*known, part)
-    return f":{lines[known]}" if known in lines else ""
-
-
-def _dotted(location: Location) -> str:
-    return ".".join(map(str, location)) + ": " if location else ""
+    return known
 
 
 def _message(problem: Any) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "missing":
         return "missing; it has no default"
-    if problem["type"] == "value_error":
+    if problem["type"] in ("value_error", _UNKNOWN_KEY):
         return message
     return f"{message[0].lower()}{message[1:]}, found {problem['input']!r:.80}"

@@ -23,7 +23,7 @@ from langmerge.plan.data import facts_of, read_splits
 from langmerge.plan.graph import data_id, train_id
 from langmerge.plan.keys import adapter_used
 from langmerge.tasks.predictions import PREDICTIONS_FILE, write_predictions
-from langmerge.train import train_adapter
+from langmerge.train.loop import train_adapter
 
 Progress = Callable[..., None]
 
@@ -69,7 +69,7 @@ class Workbench:
             return self._train(job, key, progress)
         if job.kind == "merge":
             return self._merge(job, progress)
-        return self._evaluate(job, progress)
+        return self._evaluate(job)
 
     def _read_data(self, job: Job) -> Produced:
         splits = read_splits(self._project, job)
@@ -93,7 +93,7 @@ class Workbench:
             seed=job.seed or 0,
             checkpoint_dir=self._store.work(key),
             checkpoint_seconds=_CHECKPOINT_SECONDS,
-            on_step=lambda step, steps, loss: progress(step, steps, f"loss {loss:.3f}"),
+            on_step=lambda step: progress(step.step, step.steps, f"loss {step.loss:.3f}"),
         )
 
         def build(folder: Path) -> None:
@@ -129,7 +129,7 @@ class Workbench:
         output = self._store.put(merged.save)
         return Produced(output)
 
-    def _evaluate(self, job: Job, progress: Progress) -> Produced:
+    def _evaluate(self, job: Job) -> Produced:
         assert job.language is not None
         assert job.split is not None
         task = self._project.tasks[job.task]
@@ -141,7 +141,6 @@ class Workbench:
             Presenter(task, job.language, self._encoder(base, job.language)),
             rows,
             batch_tokens=self._project.evaluate.batch_tokens,
-            on_progress=progress,
         )
         values = {metric.name: metric.value for metric in task.measure(predictions, job.language)}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from langmerge.data import Row
 from langmerge.evaluate.generation import generate
@@ -11,15 +11,11 @@ from langmerge.examples import Presenter
 from langmerge.model import BaseModel
 from langmerge.tasks import Generation, Prediction
 
-Progress = Callable[[int, int], None]
-
-
 def predict_rows(
     base: BaseModel,
     presenter: Presenter,
     rows: Sequence[Row],
     batch_tokens: int,
-    on_progress: Progress | None = None,
 ) -> tuple[list[Prediction], int]:
     """Return the model's prediction for every row, in order, and the tokens it read.
 
@@ -28,7 +24,6 @@ def predict_rows(
         presenter: how rows are put before the model.
         rows: the rows of one task and language.
         batch_tokens: tokens in one forward pass at most.
-        on_progress: called with (rows done, rows in all).
     """
     presented = [presenter.scoring(row) for row in rows]
     prompts = [prompt for prompt, _ in presented]
@@ -40,18 +35,16 @@ def predict_rows(
             base,
             prompts,
             max_new_tokens=task.max_new_tokens,
+            stop_ids=presenter.encoder.stop_ids,
             stop_at_newline=task.stop_at_newline,
             batch_tokens=batch_tokens,
-            on_progress=on_progress,
         )
         tokens += sum(generated.tokens for generated in texts)
         answers = [
             {"text": generated.text, "truncated": generated.truncated} for generated in texts
         ]
     else:
-        scored = choice_log_likelihoods(
-            base, prompts, candidates, batch_tokens=batch_tokens, on_progress=on_progress
-        )
+        scored = choice_log_likelihoods(base, prompts, candidates, batch_tokens=batch_tokens)
         answers = [
             {
                 "scores": tuple(round(score, 6) for score in scores),

@@ -96,7 +96,8 @@ def collate(examples: Sequence[Example]) -> Batch:
     length = max(len(row) for row in rows) - 1
     # Any id does as padding: no token attends to it, and nothing is predicted there.
     input_ids = torch.zeros(len(rows), length, dtype=torch.int64)
-    positions, targets = [], []
+    positions: list[int] = []
+    targets: list[int] = []
     for index, (example, row) in enumerate(zip(examples, rows, strict=True)):
         input_ids[index, : len(row) - 1] = torch.tensor(row[:-1])
         first = max(len(example.prompt_ids), 1)

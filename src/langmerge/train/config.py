@@ -20,7 +20,7 @@ class LoraSettings(Settings):
     r: PositiveInt = 16
     lora_alpha: float = Field(default=32, gt=0)
     lora_dropout: Fraction = 0.0
-    target_modules: Literal["all-linear"] | tuple[str, ...] = ALL_LINEAR
+    target_modules: str | tuple[str, ...] = ALL_LINEAR
     rank_pattern: Mapping[str, PositiveInt] = {}
     alpha_pattern: Mapping[str, float] = {}
     use_rslora: bool = False

@@ -19,22 +19,8 @@ from langmerge.train.lora import attached, to_adapter
 from langmerge.train.loss import backward_through_head
 from langmerge.train.run import AdapterRun
 
-
-@dataclass(frozen=True, slots=True)
-class StepReport:
-    """What a step did.
-
-    Attributes:
-        step: its number, counted from 1.
-        steps: of the whole run.
-        loss: mean over the step's supervised tokens, in nats.
-        learning_rate: that it was taken with.
-    """
-
-    step: int
-    steps: int
-    loss: float
-    learning_rate: float
+OnStep = Callable[[int, int, float], None]
+"""Called with the steps done, the steps in all, and the last step's mean loss in nats."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +55,7 @@ def train_adapter(
     *,
     checkpoint_dir: Path | None = None,
     checkpoint_seconds: float = 30.0,
-    on_step: Callable[[StepReport], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> TrainResult:
     """Train a LoRA adapter on a frozen base.
 
@@ -84,7 +70,7 @@ def train_adapter(
         seed: of initialization, order and dropout; nothing else is random.
         checkpoint_dir: where the run's state is kept; None keeps none. The caller removes it.
         checkpoint_seconds: time between checkpoints; 0 writes one after every step.
-        on_step: is told of every step after it was taken.
+        on_step: is called after every step.
 
     Raises:
         DataError: if no example has anything to learn.
@@ -98,7 +84,6 @@ def train_adapter(
     saved = started = time.monotonic()
     with _training(base, config.gradient_checkpointing), attached(base, run.factors):
         while not run.done:
-            rate = run.learning_rate
             loss = _step(base, run)
             now = time.monotonic()
             run.progress.seconds += now - started
@@ -107,7 +92,7 @@ def train_adapter(
                 run.save(checkpoint_dir)
                 saved = time.monotonic()
             if on_step is not None:
-                on_step(StepReport(run.progress.step, run.steps, loss, rate))
+                on_step(run.progress.step, run.steps, loss)
     progress = run.progress
     return TrainResult(
         adapter=to_adapter(base, run.factors),

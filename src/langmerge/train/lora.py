@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from langmerge.adapter import Adapter, LoraFactors
 from langmerge.errors import AdapterError, did_you_mean
@@ -42,8 +42,8 @@ class TrainableFactors:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return what the adapter adds to the module's output for inputs `[..., in]`."""
-        low = F.linear(F.dropout(x, self.dropout), self.a.to(x.dtype))
-        return F.linear(low, self.b.to(x.dtype)) * self.scale
+        low = functional.linear(functional.dropout(x, self.dropout), self.a.to(x.dtype))
+        return functional.linear(low, self.b.to(x.dtype)) * self.scale
 
 
 Factors = Mapping[str, TrainableFactors]
@@ -91,7 +91,7 @@ def initial_factors(base: BaseModel, lora: LoraSettings, seed: int) -> dict[str,
     """
     factors = {}
     for name in target_modules(base, lora.target_modules):
-        out_features, in_features = base.module(name).weight.shape  # type: ignore[misc,union-attr]
+        out_features, in_features = base.module(name).weight.shape  # type: ignore[misc]
         rank, scale = rank_and_scale(name, lora)
         a = torch.empty(rank, in_features)
         generator = torch.Generator().manual_seed(_seed_of(seed, name))

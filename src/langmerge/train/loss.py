@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from langmerge.model import BaseModel
 
@@ -30,8 +30,8 @@ def backward_through_head(base: BaseModel, hidden: Tensor, targets: Tensor, weig
     detached = hidden.detach().requires_grad_()
     size = max(1, _CHUNK_LOGITS // base.vocabulary_size)
     total = torch.zeros((), dtype=torch.float64, device=hidden.device)
-    for states, wanted in zip(detached.split(size), targets.split(size), strict=True):
-        loss = F.cross_entropy(base.logits(states), wanted, reduction="sum") * weight
+    for states, wanted in zip(torch.split(detached, size), torch.split(targets, size), strict=True):
+        loss = functional.cross_entropy(base.logits(states), wanted, reduction="sum") * weight
         loss.backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
     hidden.backward(detached.grad)  # type: ignore[no-untyped-call]

@@ -1,0 +1,237 @@
+"""Log-likelihoods of candidate answers.
+
+All candidates of a row share the computation of its prompt: the row is one sequence, the prompt
+followed by each candidate in turn, in which a candidate sees the prompt and itself alone (a tree
+attention mask) and counts its positions from the end of the prompt.
+
+A candidate's last token is never an input, for nothing is predicted from it. So candidates of one
+token need no tree, only the state at the prompt's end.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from langmerge.model import BaseModel
+
+# Logits in memory at once. A vocabulary of 262,144 makes 128 positions of it: 128 MiB in fp32.
+_CHUNK_LOGITS = 1 << 25
+
+Ids = Sequence[int]
+
+
+@dataclass(frozen=True)
+class _Tree:
+    """One prompt with some of its choices, as one sequence.
+
+    Attributes:
+        row: index of the prompt.
+        prompt: its ids, at least one.
+        choices: (index of the choice, its ids, at least one) for each branch.
+    """
+
+    row: int
+    prompt: Ids
+    choices: tuple[tuple[int, Ids], ...]
+
+    @cached_property
+    def branches(self) -> list[Ids]:
+        """What stands after the prompt: every choice without its last token."""
+        return [ids[:-1] for _, ids in self.choices]
+
+    @cached_property
+    def length(self) -> int:
+        """Tokens in the sequence."""
+        return len(self.prompt) + sum(map(len, self.branches))
+
+    @property
+    def branches_out(self) -> bool:
+        """Whether it takes a tree mask: more than one branch has tokens."""
+        return sum(map(bool, self.branches)) > 1
+
+    @property
+    def span(self) -> int:
+        """The longest path from the first token to a last one."""
+        return len(self.prompt) + max(map(len, self.branches))
+
+    def scored(self) -> Iterator[tuple[int, int, int]]:
+        """Yield (choice, position, target) for every token of every choice."""
+        start = len(self.prompt)
+        for (choice, ids), branch in zip(self.choices, self.branches, strict=True):
+            positions = [len(self.prompt) - 1, *range(start, start + len(branch))]
+            for position, target in zip(positions, ids, strict=True):
+                yield choice, position, target
+            start += len(branch)
+
+
+def choice_log_likelihoods(
+    base: BaseModel,
+    prompts: Sequence[Ids],
+    choices: Sequence[Sequence[Ids]],
+    batch_tokens: int = 2048,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> list[list[float]]:
+    """Return the log-likelihood of each choice after its prompt, in nats, summed over its tokens.
+
+    Args:
+        base: the model, with an adapter folded in or without.
+        prompts: token ids of every row's prompt, at least one each.
+        choices: token ids of every row's choices, at least one token each.
+        batch_tokens: the most tokens (with padding) in one forward pass.
+        on_progress: called with (rows done, rows in all).
+
+    Raises:
+        ValueError: if a prompt or a choice has no tokens.
+    """
+    scores = [[0.0] * len(row) for row in choices]
+    trees = [
+        tree
+        for row, (prompt, row_choices) in enumerate(zip(prompts, choices, strict=True))
+        for tree in _plant(base, row, prompt, row_choices)
+    ]
+    waiting = Counter(tree.row for tree in trees)
+    with torch.inference_mode():
+        for batch in _batches(trees, batch_tokens):
+            _score(base, batch, scores)
+            waiting.subtract(tree.row for tree in batch)
+            if on_progress is not None:
+                on_progress(sum(count == 0 for count in waiting.values()), len(prompts))
+    return scores
+
+
+def _plant(base: BaseModel, row: int, prompt: Ids, choices: Sequence[Ids]) -> list[_Tree]:
+    """Return one tree of all choices, or a sequence per choice where the model takes no tree."""
+    if not prompt or not all(choices):
+        raise ValueError(f"row {row}: a prompt and each of its choices need at least one token")
+    branches = tuple(enumerate(choices))
+    if not branches:
+        return []
+    tree = _Tree(row, prompt, branches)
+    if not tree.branches_out or (tree.span <= _window(base) and takes_tree_masks(base)):
+        return [tree]
+    return [_Tree(row, prompt, (branch,)) for branch in branches]
+
+
+def _window(base: BaseModel) -> float:
+    """Return within how many positions every layer sees everything.
+
+    A mask given to the model replaces those of sliding-window layers too, so a tree must not be
+    longer than the window.
+    """
+    return getattr(base.model.config.get_text_config(), "sliding_window", None) or float("inf")
+
+
+def takes_tree_masks(base: BaseModel) -> bool:
+    """Whether the model computes the same with a tree mask as with a sequence per choice.
+
+    It is tried out on a few tokens, once per model: some architectures (recurrent layers,
+    positions added in other ways, attention without custom masks) do not.
+    """
+    answer = getattr(base.model, "_langmerge_takes_tree_masks", None)
+    if answer is None:
+        answer = base.model._langmerge_takes_tree_masks = _try_tree(base)
+    return bool(answer)
+
+
+def _try_tree(base: BaseModel) -> bool:
+    prompt, branches = (1, 2, 3), ((0, (2, 1, 4)), (1, (3, 2, 1)))
+    together, alone = [[0.0, 0.0]], [[0.0, 0.0]]
+    with torch.inference_mode():
+        try:
+            _score(base, [_Tree(0, prompt, branches)], together)
+        except (ValueError, TypeError, RuntimeError, NotImplementedError):
+            return False
+        _score(base, [_Tree(0, prompt, (branch,)) for branch in branches], alone)
+    # Half precision rounds either way of computing; a mask that is not respected changes more.
+    tolerance = 1e-3 if base.dtype == torch.float32 else 0.1
+    return bool(torch.allclose(torch.tensor(together), torch.tensor(alone), atol=tolerance))
+
+
+def _batches(trees: Sequence[_Tree], batch_tokens: int) -> Iterator[list[_Tree]]:
+    """Group trees of similar length, with and without branches apart, the longest first."""
+    batch: list[_Tree] = []
+    for tree in sorted(trees, key=lambda t: (t.branches_out, t.length), reverse=True):
+        if batch and (
+            (len(batch) + 1) * batch[0].length > batch_tokens
+            or tree.branches_out != batch[0].branches_out
+        ):
+            yield batch
+            batch = []
+        batch.append(tree)
+    if batch:
+        yield batch
+
+
+def _score(base: BaseModel, batch: Sequence[_Tree], scores: list[list[float]]) -> None:
+    """Add the log-likelihoods of a batch's choices to `scores`."""
+    length = max(tree.length for tree in batch)
+    input_ids = torch.zeros(len(batch), length, dtype=torch.int64)
+    for index, tree in enumerate(batch):
+        ids = [*tree.prompt, *(token for branch in tree.branches for token in branch)]
+        input_ids[index, : len(ids)] = torch.tensor(ids)
+    mask, positions = (None, None)
+    if any(tree.branches_out for tree in batch):
+        mask, positions = (tensor.to(base.device) for tensor in tree_attention(batch, length))
+    hidden = base.hidden_states(input_ids.to(base.device), mask, positions)
+
+    owners, rows, targets = [], [], []
+    for index, tree in enumerate(batch):
+        for choice, position, target in tree.scored():
+            owners.append((tree.row, choice))
+            rows.append(index * length + position)
+            targets.append(target)
+    found = _log_probabilities(base, hidden.flatten(0, 1), rows, targets)
+    for (row, choice), value in zip(owners, found, strict=True):
+        scores[row][choice] += value
+
+
+def tree_attention(batch: Sequence[_Tree], length: int) -> tuple[Tensor, Tensor]:
+    """Return which positions see which, and the position of every token.
+
+    Args:
+        batch: the sequences, padded on the right to `length`.
+        length: tokens in a row.
+
+    Returns:
+        A mask `[batch, 1, length, length]`, bool, and position ids `[batch, length]`, int64.
+    """
+    # Branch 0 is the prompt; padding is a branch of its own.
+    branch = torch.full((len(batch), length), -1)
+    positions = torch.zeros(len(batch), length, dtype=torch.int64)
+    for index, tree in enumerate(batch):
+        start = len(tree.prompt)
+        branch[index, :start] = 0
+        positions[index, :start] = torch.arange(start)
+        for number, ids in enumerate(tree.branches, start=1):
+            end = start + len(ids)
+            branch[index, start:end] = number
+            positions[index, start:end] = torch.arange(len(ids)) + len(tree.prompt)
+            start = end
+    causal = torch.ones(length, length, dtype=torch.bool).tril()
+    same = branch[:, :, None] == branch[:, None, :]
+    to_prompt = branch[:, None, :] == 0
+    return ((same | to_prompt) & causal)[:, None], positions
+
+
+def _log_probabilities(
+    base: BaseModel, hidden: Tensor, rows: Sequence[int], targets: Sequence[int]
+) -> list[float]:
+    """Return the log-probability of each target from the state in its row of `hidden`."""
+    # Choices share the state at their prompt's end: every state goes through the head once.
+    states, which = torch.unique(torch.tensor(rows), return_inverse=True)
+    wanted = torch.tensor(targets, device=hidden.device)
+    which = which.to(hidden.device)
+    found = torch.empty(len(rows), device=hidden.device)
+    size = max(1, _CHUNK_LOGITS // base.vocabulary_size)
+    for start in range(0, len(states), size):
+        logits = base.logits(hidden[states[start : start + size].to(hidden.device)])
+        inside = (which >= start) & (which < start + size)
+        at = which[inside] - start
+        found[inside] = logits[at, wanted[inside]] - logits.logsumexp(dim=-1)[at]
+    return [float(value) for value in found.tolist()]
