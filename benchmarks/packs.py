@@ -1,0 +1,105 @@
+"""Make a langmerge project of a size that fits a CPU from the multilingual data packs.
+
+    python benchmarks/packs.py --packs ../shared/data --base CHECKPOINT --out packs-150
+    langmerge run --project packs-150/langmerge.yaml
+
+Rows are drawn by a hash of what they are about (the package, the entity), so that the languages
+get parallel rows where the packs have them, and the same call makes the same project.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import re
+from pathlib import Path
+
+LANGUAGES = ("en", "de", "fr", "ja", "zh")
+TASKS = ("topic", "reasoning", "summarization")
+
+PROJECT = """\
+base: {base}
+languages: [{languages}]
+tasks:
+  topic:
+    type: classification
+    labels: [{labels}]
+    prompt: "{{text}}\\nTopic:"
+    data: data/topic/{{language}}/{{split}}.jsonl
+  reasoning:
+    type: multiple_choice
+    prompt: "Question: {{question}}\\nAnswer:"
+    data: data/reasoning/{{language}}/{{split}}.jsonl
+  summarization:
+    type: generation
+    prompt: "{{text}}\\nSummary:"
+    max_new_tokens: 32
+    data: data/summarization/{{language}}/{{split}}.jsonl
+adapter: {{r: 16, lora_alpha: 32, target_modules: all-linear}}
+train:
+  learning_rate: 5.0e-4
+  num_train_epochs: 2
+  per_device_train_batch_size: 8
+  lr_scheduler_type: linear
+  warmup_ratio: 0.1
+  max_length: 256
+merge:
+  ties: {{method: ties, density: 1.0}}
+  mean: {{method: mean}}
+evaluate: {{batch_tokens: 4096}}
+compare: [base, individual, best-single, combined]
+"""
+
+
+def main() -> None:
+    """Write the project."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--packs", type=Path, required=True)
+    parser.add_argument("--base", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--train", type=int, default=150)
+    parser.add_argument("--dev", type=int, default=20)
+    parser.add_argument("--test", type=int, default=60)
+    options = parser.parse_args()
+    sizes = {"train": options.train, "dev": options.dev, "test": options.test}
+    labels: dict[str, None] = {}
+    for task in TASKS:
+        for language in LANGUAGES:
+            for split, size in sizes.items():
+                source = options.packs / task / language / f"{split}.jsonl"
+                lines = source.read_text(encoding="utf-8").splitlines()
+                chosen = sorted(map(json.loads, lines), key=_order)[:size]
+                target = options.out / "data" / task / language / f"{split}.jsonl"
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with target.open("w", encoding="utf-8") as file:
+                    for row in chosen:
+                        labels.update({row["label"]: None} if "label" in row else {})
+                        row["group"] = _subject(row["id"])
+                        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    project = PROJECT.format(
+        base=options.base.resolve(),
+        languages=", ".join(LANGUAGES),
+        labels=", ".join(sorted(labels)),
+    )
+    (options.out / "langmerge.yaml").write_text(project, encoding="utf-8")
+    print(f"wrote {options.out / 'langmerge.yaml'}: {sizes}")
+
+
+_REASONING_ID = re.compile(r"rea-[a-z]+-(?:mon[+-]|day[+-]|[a-z0-9_]+)-(.+?)(?:-v\d+)?")
+
+
+def _subject(row_id: str) -> str:
+    """Return what a row is about, the same in every language: `rea-de-cur-TJ-v1` is about `TJ`."""
+    if (found := _REASONING_ID.fullmatch(row_id)) is not None:
+        return found[1]
+    return row_id.split("-", 2)[2]
+
+
+def _order(row: dict[str, object]) -> str:
+    subject = _subject(str(row["id"]))
+    return hashlib.sha256(subject.encode()).hexdigest() + str(row["id"])
+
+
+if __name__ == "__main__":
+    main()
