@@ -31,7 +31,8 @@ def test_a_folder_is_found_from_the_project(checkpoint, tmp_path):
     assert (found.kind, found.location) == ("folder", checkpoint)
     assert found == resolve(checkpoint, tmp_path)
     assert found.identity() == {
-        "weights": found.weights_digest, "tokenizer": found.tokenizer_digest
+        "weights": found.weights_digest,
+        "tokenizer": found.tokenizer_digest,
     }
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.pytorch_utils import Conv1D
@@ -171,7 +172,7 @@ def _loading(resolved: ResolvedBase) -> Iterator[dict[str, str]]:
     try:
         with quiet_transformers():
             yield source
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().partition("\n")[0]
         fix = (
             "check the id and the revision, the network, and access with `hf auth login`"

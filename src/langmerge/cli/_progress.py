@@ -14,6 +14,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from langmerge.cli._console import show_error
 from langmerge.engine import JobResult, Observer
 from langmerge.plan import Decision, Job
 
@@ -73,8 +74,8 @@ class ProgressDisplay(Observer):
         if result.outcome == "ran" and job.kind in ("train", "merge") and result.action:
             seconds = result.action.ledger["seconds"]
             self._console.print(f"  {_describe(job)}: {seconds:.1f} s", highlight=False)
-        elif result.outcome in ("failed", "skipped"):
-            self._console.print(f"  [red]{result.outcome}[/]: {job.id}", highlight=False)
+        elif result.outcome == "failed":
+            show_error(f"{job.id}: {result.problem}")
 
 
 def _describe(job: Job) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from langmerge.cli._console import DEFAULT_PROJECT, ProjectOption, err, out, show_error
+from langmerge.cli._console import DEFAULT_PROJECT, ProjectOption, err, out
 from langmerge.cli._progress import ProgressDisplay
 from langmerge.cli.plan import summary
 from langmerge.cli.results import show_results
@@ -55,7 +55,5 @@ def run_project(path: Path, baselines: bool = False) -> Run:
     out.print(summary(make_plan(workspace.planner())))
     with ProgressDisplay(err) as display:
         outcome = run_plan(workspace.planner(), display)
-    for result in outcome.of("failed"):
-        show_error(f"{result.decision.job.id}: {result.problem}")
     write_results(workspace, outcome)
     return outcome

@@ -13,6 +13,7 @@ import torch
 from langmerge.adapter import Adapter
 from langmerge.encoding import Example
 from langmerge.model import BaseModel
+from langmerge.quiet import quiet_transformers
 from langmerge.train.batches import Batch
 from langmerge.train.config import LoraSettings, TrainConfig
 from langmerge.train.lora import attached, to_adapter
@@ -124,14 +125,16 @@ def _backward(base: BaseModel, batch: Batch, weight: float) -> float:
 def _training(base: BaseModel, gradient_checkpointing: bool) -> Iterator[None]:
     """Put the model in training mode inside the block, as dropout and checkpointing need it."""
     base.model.train()
-    if gradient_checkpointing:
-        # Reentrant checkpointing loses gradients where the inputs themselves need none.
-        base.model.gradient_checkpointing_enable({"use_reentrant": False})
+    with quiet_transformers():  # later versions prefer another name for the same
+        if gradient_checkpointing:
+            # Reentrant checkpointing loses gradients where the inputs themselves need none.
+            base.model.gradient_checkpointing_enable({"use_reentrant": False})
     try:
         yield
     finally:
-        if gradient_checkpointing:
-            base.model.gradient_checkpointing_disable()
+        with quiet_transformers():
+            if gradient_checkpointing:
+                base.model.gradient_checkpointing_disable()
         base.model.eval()
 
 

@@ -1,0 +1,184 @@
+"""The local engine on a real tiny model: what is done, reused, left stale, and survives failure."""
+
+import json
+from pathlib import Path
+
+import pytest
+from projects import make_project, rows, write_rows
+
+from langmerge.cli.run import run_project
+from langmerge.engine import Run
+from langmerge.engine.local import _held
+from langmerge.errors import DataError, StorageError
+from langmerge.results import RESULTS_FILE
+
+
+def outcomes(run: Run, kind: str) -> dict[str, str]:
+    """Return what became of the jobs of a kind, by a short name."""
+    found = [result for result in run.results.values() if result.decision.job.kind == kind]
+    return {result.decision.job.id: result.outcome for result in found}
+
+
+@pytest.fixture
+def project(tmp_path: Path, tiny_base_folder: Path) -> Path:
+    return make_project(tmp_path / "project", tiny_base_folder)
+
+
+def test_a_second_run_reuses_everything(project: Path) -> None:
+    first = run_project(project)
+    results = (project.parent / RESULTS_FILE).read_text()
+    second = run_project(project)
+
+    assert {result.outcome for result in first.results.values()} <= {"ran", "reused"}
+    assert {result.outcome for result in second.results.values()} == {"reused"}
+    scores = json.loads(results)["scores"]
+    assert scores == json.loads((project.parent / RESULTS_FILE).read_text())["scores"]
+
+
+def test_a_changed_language_retrains_only_itself(project: Path) -> None:
+    run_project(project)
+    train = project.parent / "data/classification/de/train.jsonl"
+    write_rows(train, rows("classification", "de", "train", 8))
+
+    update = run_project(project)
+
+    assert outcomes(update, "train") == {
+        "train/classification/de/seed0": "ran",
+        "train/classification/en/seed0": "reused",
+        "train/classification/combined/seed0": "stale",
+    }
+    assert set(outcomes(update, "merge").values()) == {"ran"}
+    evaluations = outcomes(update, "evaluate")
+    assert evaluations["evaluate/classification/base/de/test"] == "reused"
+    assert evaluations["evaluate/classification/individual/en/seed0/test"] == "reused"
+    assert evaluations["evaluate/classification/individual/de/seed0/test"] == "ran"
+    assert evaluations["evaluate/classification/merged:ties/en/seed0/test"] == "ran"
+    stale = json.loads((project.parent / RESULTS_FILE).read_text())["averages"]
+    assert {average["model"] for average in stale if average["stale"]} == {"combined"}
+
+    baselines = run_project(project, baselines=True)
+
+    assert [r.decision.job.id for r in baselines.of("ran") if r.decision.job.kind == "train"] == [
+        "train/classification/combined/seed0"
+    ]
+
+
+def test_the_form_of_a_file_retrains_nothing(project: Path) -> None:
+    run_project(project)
+    old = project.parent / "data/classification/de/train.jsonl"
+    as_csv = "label,id,text\n" + "".join(
+        f"{row['label']},{row['id']},{row['text']}\n"
+        for row in reversed([json.loads(line) for line in old.read_text().splitlines()])
+    )
+    old.with_suffix(".csv").write_text(as_csv)
+    old.unlink()
+    text = project.read_text().replace(
+        "- de\n- en",
+        "  de: {data: {classification: {train: data/classification/de/train.csv,"
+        " dev: data/classification/de/dev.jsonl, test: data/classification/de/test.jsonl}}}\n"
+        "  en: {}",
+    )
+    project.write_text(text)
+
+    again = run_project(project)
+
+    assert [r.decision.job.id for r in again.of("ran")] == ["data/classification/de"]
+
+
+def test_adding_a_language_trains_only_that_one(project: Path) -> None:
+    run_project(project)
+    for split in ("train", "dev", "test"):
+        write_rows(
+            project.parent / f"data/classification/fr/{split}.jsonl",
+            rows("classification", "fr", split, 4),
+        )
+    project.write_text(project.read_text().replace("- de\n- en", "- de\n- en\n- fr"))
+
+    run = run_project(project)
+
+    assert outcomes(run, "train") == {
+        "train/classification/de/seed0": "reused",
+        "train/classification/en/seed0": "reused",
+        "train/classification/fr/seed0": "ran",
+        "train/classification/combined/seed0": "stale",
+    }
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("learning_rate: 0.01", "learning_rate: 0.02"), ("r: 2", "r: 3")]
+)
+def test_a_changed_setting_retrains_everything(project: Path, old: str, new: str) -> None:
+    run_project(project)
+    project.write_text(project.read_text().replace(old, new))
+
+    run = run_project(project)
+
+    assert set(outcomes(run, "train").values()) == {"ran"}
+    reasons = {r.decision.reason for r in run.of("ran") if r.decision.job.kind == "train"}
+    assert len(reasons) == 1
+    assert old.split(":")[0] in reasons.pop()
+
+
+def test_a_failing_language_leaves_the_others_finished(tmp_path: Path, tiny_base_folder: Path) -> None:
+    project = make_project(
+        tmp_path,
+        tiny_base_folder,
+        languages=["de", "en", "fr"],
+        compare=["base", "individual"],
+    )
+    text = project.read_text().replace(
+        "- de\n- en\n- fr", "  de: {adapter: {target_modules: [nothing]}}\n  en: {}\n  fr: {}"
+    )
+    project.write_text(text)
+
+    run = run_project(project)
+
+    assert outcomes(run, "train") == {
+        "train/classification/de/seed0": "failed",
+        "train/classification/en/seed0": "ran",
+        "train/classification/fr/seed0": "ran",
+    }
+    assert set(outcomes(run, "merge").values()) == {"skipped"}
+    failed = run.results["train/classification/de/seed0"]
+    assert "'nothing' matches no linear module" in (failed.problem or "")
+    jobs = {job["id"]: job for job in json.loads((tmp_path / RESULTS_FILE).read_text())["jobs"]}
+    assert jobs["train/classification/de/seed0"]["problem"] == failed.problem
+
+
+def test_bad_data_stops_before_anything_runs(project: Path) -> None:
+    path = project.parent / "data/classification/en/test.jsonl"
+    path.write_text(path.read_text() + '{"id": "x", "text": "a", "label": "godo"}\n')
+
+    with pytest.raises(DataError, match=r"test\.jsonl:5.*godo.*good"):
+        run_project(project)
+    assert not (project.parent / ".langmerge").exists()
+
+
+def test_two_runs_at_once_are_refused(project: Path) -> None:
+    with _held(project.parent / ".langmerge"), pytest.raises(StorageError, match="is running this"):
+        run_project(project)
+
+
+def test_all_task_types_and_seeds(tmp_path: Path, tiny_base_folder: Path) -> None:
+    project = make_project(
+        tmp_path,
+        tiny_base_folder,
+        tasks=("classification", "multiple_choice", "generation"),
+        merge={"mean": {"method": "mean"}, "DTS": {"method": "DTS", "density": 0.5}},
+        evaluate={"resamples": 100, "matrix": True},
+        seeds=[0, 1],
+    )
+
+    run = run_project(project)
+
+    assert not run.of("failed", "skipped")
+    results = json.loads((tmp_path / RESULTS_FILE).read_text())
+    averages = {(a["task"], a["model"]): a for a in results["averages"] if a["split"] == "test"}
+    assert len(averages) == 3 * 6
+    assert averages["generation", "merged:DTS"]["seeds"] == [0, 1]
+    assert averages["generation", "merged:DTS"]["metric"] == "rougeL"
+    digests = {s["model_digest"] for s in results["scores"] if s["model"] == "merged:DTS"}
+    assert len(digests) == 3 * 2
+    assert all(score["chosen"] for score in results["scores"] if score["model"] == "best-single")
+    matrix = [s for s in results["scores"] if s["model"] == "adapter:de" and s["split"] == "test"]
+    assert {score["language"] for score in matrix} == {"en"}
