@@ -64,6 +64,7 @@ def make_model(family: str, vocabulary_size: int):
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
         "max_position_embeddings": 512,
+        "initializer_range": 0.1,  # of 0.02, so small a head could not tell tokens apart
         "pad_token_id": 0,
         "bos_token_id": 1,
         "eos_token_id": 2,

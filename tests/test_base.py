@@ -119,7 +119,7 @@ def test_a_folder_that_cannot_be_used_says_why(checkpoint, tmp_path, remove, add
 
 
 def test_nothing_there(tmp_path):
-    with pytest.raises(BaseModelError, match="nothing at .*org/name.*revision"):
+    with pytest.raises(BaseModelError, match=r"nothing at .*org/name.*revision"):
         resolve_base("org/name", tmp_path, tmp_path)
 
 

@@ -193,7 +193,7 @@ def test_an_unreachable_hub_model(tmp_path):
     class Hub:
         model, revision = "langmerge-tests/there-is-no-such-model", "0" * 40
 
-    with pytest.raises(BaseModelError, match="there-is-no-such-model.*check the id"):
+    with pytest.raises(BaseModelError, match=r"there-is-no-such-model.*check the id"):
         load_base(resolve_base(Hub(), tmp_path, tmp_path))
 
 

@@ -38,7 +38,8 @@ def base(request, tiny_bases):
 def test_equals_one_sequence_per_choice(base, lengths):
     prompts, choices = some_rows(7, lengths)
     found = choice_log_likelihoods(base, prompts, choices, batch_tokens=64)
-    expected = [[alone(base, prompt, c) for c in row] for prompt, row in zip(prompts, choices)]
+    rows = zip(prompts, choices, strict=True)
+    expected = [[alone(base, prompt, c) for c in row] for prompt, row in rows]
     assert np.array(found) == pytest.approx(np.array(expected), abs=1e-4)
 
 
@@ -51,7 +52,8 @@ def test_beyond_a_sliding_window_there_is_no_tree(tiny_bases):
     prompts, choices = some_rows(3, [2, 3], longest=80, seed=1)
     prompts[0] = (prompts[0] * 60)[:60]
     found = choice_log_likelihoods(base, prompts, choices)
-    expected = [[alone(base, prompt, c) for c in row] for prompt, row in zip(prompts, choices)]
+    rows = zip(prompts, choices, strict=True)
+    expected = [[alone(base, prompt, c) for c in row] for prompt, row in rows]
     assert np.array(found) == pytest.approx(np.array(expected), abs=1e-4)
 
 

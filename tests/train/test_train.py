@@ -5,8 +5,8 @@ import torch
 
 from langmerge.encoding import Example
 from langmerge.errors import DataError, StorageError, UserError
-from langmerge.train import train_adapter
 from langmerge.train import loss as loss_module
+from langmerge.train import train_adapter
 from langmerge.train.config import LoraSettings, TrainConfig
 
 LORA = LoraSettings(r=4)

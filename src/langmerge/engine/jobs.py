@@ -93,7 +93,7 @@ class Workbench:
             seed=job.seed or 0,
             checkpoint_dir=self._store.work(key),
             checkpoint_seconds=_CHECKPOINT_SECONDS,
-            on_step=lambda step: progress(step.step, step.steps, f"loss {step.loss:.3f}"),
+            on_step=lambda step, steps, loss: progress(step, steps, f"loss {loss:.3f}"),
         )
 
         def build(folder: Path) -> None:
