@@ -105,7 +105,7 @@ def test_mistakes_are_named_with_line_and_fix(
     ],
 )
 def test_mistakes_in_other_sections(tmp_path: Path, addition: str, expected: str) -> None:
-    with pytest.raises(ProjectError, match="langmerge.yaml") as caught:
+    with pytest.raises(ProjectError, match=r"langmerge\.yaml") as caught:
         load(tmp_path, MINIMAL + addition + "\n")
 
     assert expected in str(caught.value)

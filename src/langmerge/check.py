@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from langmerge.data import Finding, Split, check_language_splits, compare_labels
-from langmerge.data.config import SplitName
 from langmerge.encoding import CutCounts, Encoder, Example
 from langmerge.errors import DataError
 from langmerge.examples import Presenter
@@ -41,7 +40,7 @@ class TrainingSet:
 class DataReport:
     """What reading a project's data showed."""
 
-    splits: dict[tuple[str, str], dict[SplitName, Split]] = field(default_factory=dict)
+    splits: dict[tuple[str, str], dict[str, Split]] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -85,7 +84,7 @@ def training_set(
 
 def _findings(project: Project, report: DataReport) -> Iterator[tuple[str, Finding]]:
     for (task, language), splits in report.splits.items():
-        for finding in check_language_splits(dict(splits)):
+        for finding in check_language_splits(splits):
             yield f"{task}/{language}", finding
     for task, options in project.tasks.items():
         if labels := options.declared_labels():

@@ -2,7 +2,7 @@
 
 ```
 LangmergeError              exit code 1
-├── UserError               exit code 2   something the user can mend; shown as one message, no traceback
+├── UserError               exit code 2   the user can mend it: one message, no traceback
 │   ├── ProjectError        langmerge.yaml or its paths
 │   ├── DataError           a data file, row or field
 │   ├── BaseModelError      the base model or its tokenizer
@@ -69,13 +69,13 @@ class MissingExtraError(UserError):
         )
 
 
-class GateRefused(LangmergeError):
+class GateRefused(LangmergeError):  # noqa: N818 - an outcome, not a fault
     """A release gate refused the candidate."""
 
     exit_code = 3
 
 
-class JobsFailed(LangmergeError):
+class JobsFailed(LangmergeError):  # noqa: N818 - an outcome, not a fault
     """Some jobs of a run failed; the others are finished and kept."""
 
     exit_code = 4

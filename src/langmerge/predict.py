@@ -48,7 +48,8 @@ class Answer:
 def answer(
     project_file: Path,
     texts: Sequence[str],
-    language: str | None,
+    *,
+    language: str | None = None,
     task_name: str | None = None,
     model: str | None = None,
     choices: tuple[str, ...] = (),

@@ -128,7 +128,7 @@ def _in_file(location: Location, lines: dict[Location, int]) -> Location:
 
 
 def _message(problem: Any) -> str:
-    message = problem["msg"].removeprefix("Value error, ")
+    message: str = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "missing":
         return "missing; it has no default"
     if problem["type"] in ("value_error", _UNKNOWN_KEY):

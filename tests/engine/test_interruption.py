@@ -11,7 +11,7 @@ from projects import make_project
 
 from langmerge.results import RESULTS_FILE
 
-DRIVER = '''
+DRIVER = """
 import os, signal, sys
 from pathlib import Path
 
@@ -50,7 +50,7 @@ MOMENTS = {
 if moment in MOMENTS:
     kill_at(*MOMENTS[moment])
 run_project(project)
-'''
+"""
 
 
 def drive(moment: str, project: Path) -> int:

@@ -56,6 +56,15 @@ def test_stops_at_the_first_newline_after_text(tiny_base):
     assert (found.text, found.tokens, found.truncated) == ("xx", 4, False)
 
 
+def test_the_checkpoints_own_settings_do_not_count(tiny_base, monkeypatch):
+    expected = generate(tiny_base, PROMPTS, 6)
+    own = tiny_base.model.generation_config
+    monkeypatch.setattr(own, "repetition_penalty", 50.0)
+    monkeypatch.setattr(own, "do_sample", True)
+    assert generate(tiny_base, PROMPTS, 6) == expected
+    assert tiny_base.model.generation_config is own
+
+
 def test_order_and_progress(tiny_base):
     seen = []
     found = generate(tiny_base, PROMPTS, 2, batch_tokens=8, on_progress=lambda *at: seen.append(at))

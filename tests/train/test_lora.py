@@ -83,7 +83,7 @@ def test_loss_and_gradients_equal_pefts(tiny_bases, tiny_base_folders, family, s
     assert loss == pytest.approx(total.item() / count, rel=1e-5)
     for (module, part), parameter in theirs.items():
         ours = getattr(factors[module], part).grad
-        torch.testing.assert_close(ours, parameter.grad, atol=1e-6, rtol=1e-3)
+        torch.testing.assert_close(ours, parameter.grad, atol=1e-5, rtol=1e-3)
 
 
 def test_the_start_is_distributed_as_pefts(tiny_base, tiny_base_folder):

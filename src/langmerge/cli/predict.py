@@ -10,7 +10,7 @@ import typer
 from langmerge.cli._console import DEFAULT_PROJECT, JsonOption, ProjectOption, out, show_json
 
 
-def predict(
+def predict(  # noqa: PLR0917 - a verb's options, given by name
     text: Annotated[
         list[str] | None, typer.Argument(help="Texts; without any, one per line of standard input.")
     ] = None,
@@ -29,7 +29,9 @@ def predict(
     from langmerge.predict import answer
 
     texts = text or [line.rstrip("\n") for line in sys.stdin if line.strip()]
-    answers = answer(project, texts, language, task, model, tuple(choices or ()))
+    answers = answer(
+        project, texts, language=language, task_name=task, model=model, choices=tuple(choices or ())
+    )
     if json:
         show_json([found.to_json() for found in answers])
     else:

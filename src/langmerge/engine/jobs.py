@@ -126,7 +126,11 @@ class Workbench:
             on_progress=progress,
             **recipe.parameters,
         )
-        output = self._store.put(merged.save)
+
+        def build(folder: Path) -> None:
+            merged.save(folder)
+
+        output = self._store.put(build)
         return Produced(output)
 
     def _evaluate(self, job: Job) -> Produced:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,10 +98,6 @@ def _continuations(
         input_ids[index, longest - len(prompt) :] = torch.tensor(prompt)
         attention[index, longest - len(prompt) :] = 1
     stops = sorted(stop_ids)
-    criteria = StoppingCriteriaList()
-    if stop_at_newline:
-        criteria.append(_Newline(base.tokenizer, longest))
-    # A fresh configuration: a checkpoint's own may sample, or punish repetition.
     config = GenerationConfig(  # type: ignore[no-untyped-call]
         do_sample=False,
         max_new_tokens=max_new_tokens,
@@ -108,15 +105,30 @@ def _continuations(
         pad_token_id=stops[0],
         use_cache=True,
     )
-    with torch.inference_mode(), quiet_transformers():
+    criteria = [_Newline(base.tokenizer, longest)] if stop_at_newline else []
+    with torch.inference_mode(), quiet_transformers(), _configured(base.model, config):
         output = base.model.generate(
             input_ids=input_ids.to(base.device),
             attention_mask=attention.to(base.device),
-            generation_config=config,
-            stopping_criteria=criteria,
+            stopping_criteria=StoppingCriteriaList(criteria),
         )
     rows: list[list[int]] = output[:, longest:].tolist()
     return rows
+
+
+@contextmanager
+def _configured(model: Any, config: GenerationConfig) -> Iterator[None]:
+    """Replace the model's generation settings inside the block.
+
+    Passed as an argument, a configuration is completed by the checkpoint's own, which may
+    penalize repetition or forbid tokens.
+    """
+    original = model.generation_config
+    model.generation_config = config
+    try:
+        yield
+    finally:
+        model.generation_config = original
 
 
 class _Newline(StoppingCriteria):

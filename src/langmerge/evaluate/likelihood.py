@@ -10,6 +10,7 @@ token need no tree, only the state at the prompt's end.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from langmerge.model import BaseModel
 
 # Logits in memory at once. A vocabulary of 262,144 makes 128 positions of it: 128 MiB in fp32.
 _CHUNK_LOGITS = 1 << 25
+_BUSY_TOKENS = 256
 
 Ids = Sequence[int]
 
@@ -121,10 +123,12 @@ def _plant(base: BaseModel, row: int, prompt: Ids, choices: Sequence[Ids]) -> li
 def _window(base: BaseModel) -> float:
     """Return within how many positions every layer sees everything.
 
-    A mask given to the model replaces those of sliding-window layers too, so a tree must not be
-    longer than the window.
+    A mask given to the model replaces those of its sliding-window layers too, so a tree must not
+    be longer than the window.
     """
-    return getattr(base.model.config.get_text_config(), "sliding_window", None) or float("inf")
+    config = base.model.config.get_text_config()
+    windows = [getattr(config, key, None) for key in ("sliding_window", "attention_chunk_size")]
+    return min((window for window in windows if window), default=math.inf)
 
 
 def takes_tree_masks(base: BaseModel) -> bool:
@@ -157,15 +161,20 @@ def _batches(trees: Sequence[_Tree], batch_tokens: int) -> Iterator[list[_Tree]]
     """Group trees of similar length, with and without branches apart, the longest first."""
     batch: list[_Tree] = []
     for tree in sorted(trees, key=lambda t: (t.branches_out, t.length), reverse=True):
-        if batch and (
-            (len(batch) + 1) * batch[0].length > batch_tokens
-            or tree.branches_out != batch[0].branches_out
-        ):
+        if batch and not _fits(tree, batch, batch_tokens):
             yield batch
             batch = []
         batch.append(tree)
     if batch:
         yield batch
+
+
+def _fits(tree: _Tree, batch: Sequence[_Tree], batch_tokens: int) -> bool:
+    longest = batch[0].length
+    if tree.branches_out != batch[0].branches_out or (len(batch) + 1) * longest > batch_tokens:
+        return False
+    # Once there is enough to keep a processor busy, padding costs more than another pass.
+    return tree.length > 0.85 * longest or len(batch) * longest < _BUSY_TOKENS
 
 
 def _score(base: BaseModel, batch: Sequence[_Tree], scores: list[list[float]]) -> None:

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from langmerge.data import Row
-from langmerge.evaluate.generation import generate
+from langmerge.evaluate.generation import GeneratedText, generate
 from langmerge.evaluate.likelihood import choice_log_likelihoods
 from langmerge.examples import Presenter
 from langmerge.model import BaseModel
 from langmerge.tasks import Generation, Prediction
 
+
 def predict_rows(
-    base: BaseModel,
-    presenter: Presenter,
-    rows: Sequence[Row],
-    batch_tokens: int,
+    base: BaseModel, presenter: Presenter, rows: Sequence[Row], batch_tokens: int
 ) -> tuple[list[Prediction], int]:
-    """Return the model's prediction for every row, in order, and the tokens it read.
+    """Return the model's prediction for every row, in order, and the tokens it took.
 
     Args:
         base: the model, with whatever adapter is folded into it.
@@ -25,11 +23,10 @@ def predict_rows(
         rows: the rows of one task and language.
         batch_tokens: tokens in one forward pass at most.
     """
+    task = presenter.task
     presented = [presenter.scoring(row) for row in rows]
     prompts = [prompt for prompt, _ in presented]
-    candidates = [choices for _, choices in presented]
-    tokens = sum(map(len, prompts)) + sum(len(c) for choices in candidates for c in choices)
-    task = presenter.task
+    tokens = sum(map(len, prompts))
     if isinstance(task, Generation):
         texts = generate(
             base,
@@ -39,25 +36,37 @@ def predict_rows(
             stop_at_newline=task.stop_at_newline,
             batch_tokens=batch_tokens,
         )
-        tokens += sum(generated.tokens for generated in texts)
-        answers = [
-            {"text": generated.text, "truncated": generated.truncated} for generated in texts
-        ]
-    else:
-        scored = choice_log_likelihoods(base, prompts, candidates, batch_tokens=batch_tokens)
-        answers = [
-            {
-                "scores": tuple(round(score, 6) for score in scores),
-                "candidates": task.candidates(row),
-                "answer": task.candidates(row).index(row.target),
-            }
-            for row, scores in zip(rows, scored, strict=True)
-        ]
-    predictions = [
-        Prediction(row.id, row.group, row.target, _source(row), **answer)
-        for row, answer in zip(rows, answers, strict=True)
+        written = [_written(row, text) for row, text in zip(rows, texts, strict=True)]
+        return written, tokens + sum(text.tokens for text in texts)
+    choices = [candidates for _, candidates in presented]
+    scores = choice_log_likelihoods(base, prompts, choices, batch_tokens=batch_tokens)
+    scored = [
+        _scored(row, task.candidates(row), of_row) for row, of_row in zip(rows, scores, strict=True)
     ]
-    return predictions, tokens
+    return scored, tokens + sum(len(choice) for of_row in choices for choice in of_row)
+
+
+def _written(row: Row, generated: GeneratedText) -> Prediction:
+    return Prediction(
+        id=row.id,
+        group=row.group,
+        target=row.target,
+        source=_source(row),
+        text=generated.text,
+        truncated=generated.truncated,
+    )
+
+
+def _scored(row: Row, candidates: Sequence[str], scores: Sequence[float]) -> Prediction:
+    return Prediction(
+        id=row.id,
+        group=row.group,
+        target=row.target,
+        source=_source(row),
+        answer=candidates.index(row.target) if row.answer is None else row.answer,
+        candidates=tuple(candidates),
+        scores=tuple(round(score, 6) for score in scores),
+    )
 
 
 def _source(row: Row) -> str:

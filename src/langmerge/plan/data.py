@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from langmerge.canonical import digest_of_file
@@ -28,7 +29,7 @@ def identify_sources(project: Project, job: Job) -> dict[str, dict[str, Any]]:
     return {split: _identity(source) for split, source in sources_of(project, job).items()}
 
 
-def read_splits(project: Project, job: Job) -> dict[SplitName, Split]:
+def read_splits(project: Project, job: Job) -> dict[str, Split]:
     """Read all splits of a data job in the internal form.
 
     Raises:
@@ -40,7 +41,7 @@ def read_splits(project: Project, job: Job) -> dict[SplitName, Split]:
     return {split: read_split(source, spec) for split, source in sources_of(project, job).items()}
 
 
-def facts_of(splits: dict[SplitName, Split]) -> Facts:
+def facts_of(splits: Mapping[str, Split]) -> Facts:
     """Return the facts of a data job: digest and number of rows of each split."""
     return {
         "splits": {

@@ -100,10 +100,9 @@ def _task_jobs(project: Project, task: str) -> Iterator[Job]:
 def _seed_jobs(project: Project, task: str, seed: int) -> Iterator[Job]:
     languages = tuple(project.languages)
     for language in languages:
-        needs = (data_id(task, language),)
         yield Job(
             train_id(task, language, seed), "train", task, language, INDIVIDUAL, None, seed,
-            needs=needs,
+            needs=(data_id(task, language),),
         )  # fmt: skip
     for recipe in project.merge:
         needs = tuple(train_id(task, language, seed) for language in languages)
@@ -127,19 +126,19 @@ def _evaluations(
     project: Project, task: str, model: str, seed: int | None, recipe: str | None = None
 ) -> Iterator[Job]:
     for language in project.languages:
-        yield evaluation(task, model, language, seed, "test", recipe)
+        yield evaluation(task, model, language, seed=seed, split="test", recipe=recipe)
 
 
 def _adapter_evaluations(project: Project, task: str, seed: int) -> Iterator[Job]:
     """Yield what is asked of single adapters: own language, choosing on dev, the matrix."""
     for adapter in project.languages:
         if INDIVIDUAL in project.compare:
-            yield evaluation(task, INDIVIDUAL, adapter, seed, "test")
+            yield evaluation(task, INDIVIDUAL, adapter, seed=seed, split="test")
         for language in project.languages:
             if BEST_SINGLE in project.compare:
-                yield evaluation(task, adapter_of(adapter), language, seed, "dev")
+                yield evaluation(task, adapter_of(adapter), language, seed=seed, split="dev")
             if project.evaluate.matrix and language != adapter:
-                yield evaluation(task, adapter_of(adapter), language, seed, "test")
+                yield evaluation(task, adapter_of(adapter), language, seed=seed, split="test")
 
 
 def _best_single(project: Project, task: str, seed: int) -> Iterator[Job]:
@@ -149,7 +148,7 @@ def _best_single(project: Project, task: str, seed: int) -> Iterator[Job]:
         for language in project.languages
     )
     for language in project.languages:
-        job = evaluation(task, BEST_SINGLE, language, seed, "test")
+        job = evaluation(task, BEST_SINGLE, language, seed=seed, split="test")
         trained = tuple(train_id(task, adapter, seed) for adapter in project.languages)
         yield Job(**{**vars(job), "needs": (*job.needs, *trained, *choosing)})
 
@@ -158,6 +157,7 @@ def evaluation(
     task: str,
     model: str,
     language: str,
+    *,
     seed: int | None,
     split: SplitName,
     recipe: str | None = None,

@@ -99,7 +99,7 @@ def best_single(project: Project, task: str, seed: int, facts: Mapping[str, Fact
     metric = project.tasks[task].primary_metric
 
     def mean_on_dev(adapter: str) -> float:
-        scores = [
+        scores: list[float] = [
             facts[evaluate_id(task, adapter_of(adapter), language, seed, "dev")]["metrics"][metric]
             for language in project.languages
         ]

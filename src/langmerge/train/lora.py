@@ -43,7 +43,7 @@ class TrainableFactors:
     def __call__(self, x: Tensor) -> Tensor:
         """Return what the adapter adds to the module's output for inputs `[..., in]`."""
         low = functional.linear(functional.dropout(x, self.dropout), self.a.to(x.dtype))
-        return functional.linear(low, self.b.to(x.dtype)) * self.scale
+        return functional.linear(low * self.scale, self.b.to(x.dtype))
 
 
 Factors = Mapping[str, TrainableFactors]

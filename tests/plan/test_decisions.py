@@ -1,0 +1,199 @@
+"""Decisions: what runs, what is reused, what is stale, and the reasons given."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from projects import make_project, rows, write_rows
+
+from langmerge.base import ResolvedBase
+from langmerge.errors import ProjectError
+from langmerge.plan import Decision, Planner, plan
+from langmerge.plan.decisions import _only_newer_data
+from langmerge.plan.keys import differences
+from langmerge.plan.lock import Lock
+from langmerge.project import load_project
+from langmerge.store import Action, Store
+
+BASE = ResolvedBase("folder", "base", "w" * 64, "t" * 64)
+
+
+class Pretender:
+    """Plans a project and pretends to run it: each job's object is its own key."""
+
+    def __init__(self, project_file: Path) -> None:
+        self.project_file = project_file
+
+    def planner(self, base: ResolvedBase = BASE, baselines: bool = False) -> Planner:
+        project = load_project(self.project_file)
+        store = Store(project.store_folder)
+        return Planner(project, base, store, Lock.load(project.folder), baselines)
+
+    def plan(self, **options: Any) -> dict[str, Decision]:
+        return {d.job.id: d for d in plan(self.planner(**options))}
+
+    def run(self, **options: Any) -> list[str]:
+        """Do what the plan says until it says nothing; return the ids of the jobs that ran."""
+        ran: list[str] = []
+        while True:
+            planner = self.planner(**options)
+            decisions = plan(planner)
+            done: dict[str, Action] = {}
+            for decision in decisions:
+                if decision.result is not None:
+                    done[decision.job.id] = decision.result
+                elif decision.document is not None:
+                    done[decision.job.id] = self._pretend(planner, decision)
+                    ran.append(decision.job.id)
+            planner.lock.update(done)
+            if all(decision.action != "run" for decision in decisions):
+                return ran
+
+    def _pretend(self, planner: Planner, decision: Decision) -> Action:
+        from langmerge.canonical import digest_of
+
+        key = digest_of(decision.document)
+        output = planner.store.put(lambda folder: void((folder / "x").write_text(key)))
+        facts: Mapping[str, Any] = planner.facts.get(decision.job.id, {})
+        if decision.job.kind == "evaluate":
+            facts = {"metrics": {"macro_f1": float(len(decision.job.id))}, "adapter": None}
+        return planner.store.record(Action(key, decision.document or {}, output, facts))
+
+
+def void(_: object) -> None: ...
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Pretender:
+    return Pretender(make_project(tmp_path, tmp_path / "base"))
+
+
+def test_nothing_there_yet(project: Pretender) -> None:
+    decisions = project.plan()
+
+    assert {d.action for d in decisions.values()} == {"run"}
+    assert decisions["train/classification/de/seed0"].reason == "no result yet"
+    assert decisions["merge/classification/ties/seed0"].reason.startswith(
+        "after train/classification/de"
+    )
+
+
+def test_done_is_reused(project: Pretender) -> None:
+    assert project.run()
+    assert {d.action for d in project.plan().values()} == {"reuse"}
+    assert project.run() == []
+
+
+def test_new_rows_are_named_and_the_combined_model_is_stale(project: Pretender) -> None:
+    project.run()
+    path = project.project_file.parent / "data/classification/de/train.jsonl"
+    write_rows(path, rows("classification", "de", "train", 9))
+
+    decisions = project.plan()
+
+    assert decisions["train/classification/de/seed0"].reason == "data.de changed"
+    assert decisions["train/classification/en/seed0"].action == "reuse"
+    combined = decisions["train/classification/combined/seed0"]
+    assert combined.action == "stale"
+    assert "--baselines" in combined.reason
+    assert project.plan(baselines=True)[combined.job.id].action == "run"
+
+
+def test_a_changed_base_or_prompt_reruns_the_combined_model_too(project: Pretender) -> None:
+    project.run()
+    other = ResolvedBase("folder", "base", "v" * 64, "t" * 64)
+
+    for decision in project.plan(base=other).values():
+        if decision.job.kind == "train":
+            assert (decision.action, decision.reason) == ("run", "base.weights changed")
+
+
+def test_a_changed_recipe_trains_nothing(project: Pretender) -> None:
+    project.run()
+    text = project.project_file.read_text()
+    project.project_file.write_text(text + "merge: {ties: {method: ties, density: 0.5}}\n")
+
+    ran = project.run()
+
+    assert {job.partition("/")[0] for job in ran} == {"merge", "evaluate"}
+    assert all("ties" in job for job in ran)
+
+
+def test_a_test_row_reruns_evaluations_of_that_language_alone(project: Pretender) -> None:
+    project.run()
+    path = project.project_file.parent / "data/classification/en/test.jsonl"
+    write_rows(path, rows("classification", "en", "test", 5))
+
+    ran = [job for job in project.run() if not job.startswith("data/")]
+
+    assert {job.split("/")[3] for job in ran} == {"en"}
+    assert all(job.startswith("evaluate/") for job in ran)
+
+
+def test_rolling_back_data_finds_the_old_results(project: Pretender) -> None:
+    project.run()
+    path = project.project_file.parent / "data/classification/de/train.jsonl"
+    old = path.read_text()
+    write_rows(path, rows("classification", "de", "train", 9))
+    project.run()
+    path.write_text(old)
+
+    assert {d.action for d in project.plan().values()} == {"reuse"}
+
+
+@pytest.mark.parametrize(
+    ("change", "stale"),
+    [
+        ({"data": {"de": "2"}}, True),
+        ({"data": {"de": "1", "fr": "1"}, "task": {"de": "p", "fr": "p"}}, True),
+        ({"task": {"de": "q"}}, False),
+        ({"data": {"de": "2"}, "task": {"de": "q"}}, False),
+        ({"seed": 1}, False),
+    ],
+)
+def test_only_newer_data_makes_stale(change: dict[str, Any], stale: bool) -> None:
+    old = {"data": {"de": "1"}, "task": {"de": "p"}, "seed": 0}
+
+    assert _only_newer_data(old, {**old, **change}) is stale
+
+
+def test_differences_are_dotted() -> None:
+    old = {"adapter": {"r": 1, "x": None}, "seed": 0}
+    new = {"adapter": {"r": 2}, "seed": 0}
+
+    assert differences(old, new) == ["adapter.r", "adapter.x"]
+
+
+@pytest.mark.parametrize("text", ["<<<<<<< HEAD", "[]", '{"version": 1}', '{"version": 9}'])
+def test_a_damaged_lock_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "langmerge.lock").write_text(text)
+
+    with pytest.raises(ProjectError, match=r"langmerge\.lock"):
+        Lock.load(tmp_path)
+
+
+def test_plan_as_json_without_torch(project: Pretender, tiny_base_folder: Path) -> None:
+    file = project.project_file
+    text = file.read_text().replace(str(file.parent / "base"), str(tiny_base_folder))
+    file.write_text(text)
+    code = (
+        "import sys\nfrom langmerge.cli import app\n"
+        f"app(['plan', '--json', '--project', {str(file)!r}], standalone_mode=False)\n"
+        "heavy = {'torch', 'transformers', 'peft', 'datasets'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    jobs = json.loads(done.stdout)
+    assert {job["kind"] for job in jobs} == {"data", "train", "merge", "evaluate"}
+    assert set(jobs[0]) >= {
+        "id", "kind", "task", "language", "model", "recipe", "seed", "needs", "action", "reason"
+    }  # fmt: skip
+    combined = next(job for job in jobs if job["id"] == "train/classification/combined/seed0")
+    assert combined["language"] is None
