@@ -38,8 +38,8 @@ tasks:
     data: data/summarization/{{language}}/{{split}}.jsonl
 adapter: {{r: 16, lora_alpha: 32, target_modules: all-linear}}
 train:
-  learning_rate: 5.0e-4
-  num_train_epochs: 2
+  learning_rate: 1.0e-3
+  num_train_epochs: 1
   per_device_train_batch_size: 8
   lr_scheduler_type: linear
   warmup_ratio: 0.1

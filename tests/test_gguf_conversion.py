@@ -29,6 +29,12 @@ NAMES = {
 }
 
 
+def renamed(name):
+    for ours, theirs in NAMES.items():
+        name = name.replace(ours, theirs)
+    return name
+
+
 def write_gguf(path, model, tokenizer):
     """Write a Qwen2 model and its byte-level tokenizer as llama.cpp's converter does."""
     config = model.config
@@ -56,9 +62,7 @@ def write_gguf(path, model, tokenizer):
     writer.add_eos_token_id(tokenizer.eos_token_id)
     writer.add_pad_token_id(tokenizer.pad_token_id)
     for name, tensor in model.state_dict().items():
-        for ours, theirs in NAMES.items():
-            name = name.replace(ours, theirs)
-        writer.add_tensor(name, tensor.numpy())
+        writer.add_tensor(renamed(name), tensor.numpy())
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -80,8 +84,8 @@ def test_the_conversion_is_the_model(file, tiny_bases, tmp_path, capfd):
     model = AutoModelForCausalLM.from_pretrained(folder).eval()
     with torch.inference_mode():
         torch.testing.assert_close(model(ids).logits, base.model(ids).logits)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    assert tokenizer("in the good").input_ids == base.tokenizer("in the good").input_ids
+    tokens = AutoTokenizer.from_pretrained(folder).tokenize("in the good")
+    assert tokens == base.tokenizer.tokenize("in the good")
     assert not hasattr(model.config, "quantization_config")
     assert [path.name for path in tmp_path.iterdir()] == ["converted"]
 
