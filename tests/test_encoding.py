@@ -90,6 +90,7 @@ def test_a_template_that_rewrites_turns_is_refused(chat):
     chat.tokenizer.chat_template = "{{ messages | length }}{{ messages[0].content }}"
     with pytest.raises(BaseModelError, match="rewrites earlier turns"):
         chat.encode_answer([("user", "a")], "b")
+    assert chat.stop_ids == {chat.eos_id}
 
 
 def test_a_template_that_refuses_a_role_says_so(chat):

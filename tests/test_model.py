@@ -7,7 +7,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from langmerge.adapter import Adapter, LoraFactors
 from langmerge.base import resolve_base
 from langmerge.errors import AdapterError, BaseModelError
-from langmerge.model import folded, load_base, save_merged_checkpoint
+from langmerge.model import folded, load_base, refuse_unknown_head, save_merged_checkpoint
 
 IDS = torch.tensor([[1, 50, 60, 70]])
 Q_PROJ = "model.layers.0.self_attn.q_proj"
@@ -74,6 +74,20 @@ def test_what_architectures_do_to_logits(tiny_base, monkeypatch, setting, change
     plain = tiny_base.logits(hidden)
     monkeypatch.setattr(tiny_base.model.config, setting, 0.1, raising=False)
     torch.testing.assert_close(tiny_base.logits(hidden), change(plain))
+
+
+def test_a_head_that_does_more_is_refused(tiny_base):
+    def doubled(module, inputs, output):
+        output.logits = output.logits * 2
+        return output
+
+    refuse_unknown_head(tiny_base)
+    hook = tiny_base.model.register_forward_hook(doubled)
+    try:
+        with pytest.raises(BaseModelError, match="LlamaForCausalLM computes its logits"):
+            refuse_unknown_head(tiny_base)
+    finally:
+        hook.remove()
 
 
 @pytest.mark.parametrize("rank", [3, 80])

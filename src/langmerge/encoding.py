@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -158,8 +159,9 @@ class Encoder:
         """The ids at which generated text ends: EOS, and the end of a turn in the chat template."""
         ids = {self.eos_id}
         if self.has_chat_template:
-            answer = self.encode_answer([("user", "?")], "!")
-            ids |= self._special_ids & set(answer[-1:])
+            # A template that refuses this conversation marks no end of a turn that we could know.
+            with suppress(BaseModelError):
+                ids |= self._special_ids & set(self.encode_answer([("user", "?")], "!")[-1:])
         return frozenset(ids)
 
     @cached_property

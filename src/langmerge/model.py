@@ -147,7 +147,9 @@ def load_base(resolved: ResolvedBase, device: str = "auto", dtype: Dtype = "auto
             **source, dtype=getattr(torch, dtype), use_safetensors=True
         )
     _refuse_unfit(model, tokenizer, resolved)
-    return BaseModel(model.to(place).requires_grad_(False).eval(), tokenizer, resolved)
+    base = BaseModel(model.to(place).requires_grad_(False).eval(), tokenizer, resolved)
+    refuse_unknown_head(base)
+    return base
 
 
 def load_tokenizer(resolved: ResolvedBase) -> Any:
@@ -197,6 +199,23 @@ def _refuse_unfit(model: Any, tokenizer: Any, resolved: ResolvedBase) -> None:
         raise BaseModelError(
             f"base {resolved.name}: the tokenizer has {len(tokenizer)} tokens and the model "
             f"embeds {rows}; use the tokenizer that belongs to the model"
+        )
+
+
+def refuse_unknown_head(base: BaseModel) -> None:
+    """Check on two tokens that `BaseModel.logits` is all this architecture does after its body.
+
+    Raises:
+        BaseModelError: if the model's own logits are others.
+    """
+    input_ids = torch.tensor([[1, 2]], device=base.device)
+    with torch.inference_mode():
+        found = base.logits(base.hidden_states(input_ids))
+        expected = base.model(input_ids=input_ids, use_cache=False).logits.float()
+    if not torch.allclose(found, expected, atol=0.01 * float(expected.abs().max())):
+        raise BaseModelError(
+            f"base {base.resolved.name}: {type(base.model).__name__} computes its logits in a way "
+            f"langmerge does not know; use a base of another architecture, and report this one"
         )
 
 

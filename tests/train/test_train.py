@@ -118,6 +118,14 @@ def test_a_checkpoint_of_another_run_is_left_alone(tiny_base, tmp_path, change):
     assert equal(train_adapter(tiny_base, **(asked | change), **options), fresh)
 
 
+def test_a_damaged_checkpoint_is_left_alone(tiny_base, tmp_path):
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"torn")
+    fresh = train_adapter(tiny_base, rows(), LORA, config(), seed=0)
+    assert equal(
+        train_adapter(tiny_base, rows(), LORA, config(), seed=0, checkpoint_dir=tmp_path), fresh
+    )
+
+
 def test_a_checkpoint_is_replaced_whole(tiny_base, tmp_path):
     options = {"checkpoint_dir": tmp_path, "checkpoint_seconds": 0}
     train_adapter(tiny_base, rows(), LORA, config(max_steps=3), 0, **options)

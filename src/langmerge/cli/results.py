@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from statistics import fmean
 
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -17,6 +18,9 @@ _METRIC_NAMES = {
     "accuracy_norm": "accuracy (per byte)",
     "rougeL": "ROUGE-L",
 }
+
+
+_ORDER = ("base", "individual", "best-single", "combined")
 
 
 def results(project: ProjectOption = DEFAULT_PROJECT, json: JsonOption = False) -> None:
@@ -39,19 +43,30 @@ def show_results(project: Path) -> None:
 def score_table(found: Results, task: str) -> Table:
     """Return the test scores of a task: models down, languages across, the mean with interval."""
     metric = found.primary_metrics[task]
-    percent = f"{100 * found.confidence:g}%"
     table = Table(
-        title=f"{task}: {_METRIC_NAMES.get(metric, metric)} on test", title_justify="left"
+        title=f"{task}: {_METRIC_NAMES.get(metric, metric)} on test",
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
     )
-    table.add_column("model")
+    table.add_column("model", no_wrap=True)
     for language in found.languages:
-        table.add_column(language, justify="right")
-    table.add_column(f"mean [{percent}]", justify="right")
-    table.add_column("trained", justify="right")
-    for average in found.averages:
-        if average.task == task and average.split == "test":
-            table.add_row(*_row(found, average, metric))
+        table.add_column(language, justify="right", no_wrap=True)
+    table.add_column("mean", justify="right", style="bold", no_wrap=True)
+    table.add_column(f"{100 * found.confidence:g}%", justify="right", no_wrap=True)
+    table.add_column("time", justify="right", no_wrap=True)
+    table.add_column("tokens", justify="right", no_wrap=True)
+    averages = [a for a in found.averages if a.task == task and a.split == "test"]
+    for average in sorted(averages, key=_position):
+        table.add_row(*_row(found, average, metric))
     return table
+
+
+def _position(average: Average) -> int:
+    """Return where a model stands in the table: what is compared with first, merges last."""
+    return _ORDER.index(average.model) if average.model in _ORDER else len(_ORDER)
 
 
 def _row(found: Results, average: Average, metric: str) -> Iterable[str]:
@@ -63,8 +78,9 @@ def _row(found: Results, average: Average, metric: str) -> Iterable[str]:
     for language in found.languages:
         values = [s.metrics[metric].value for s in scores if s.language == language]
         yield f"{fmean(values):.1f}"
+    yield f"{average.average.value:.1f}"
     yield _interval(average.average)
-    yield _training_cost(found, average)
+    yield from _training_cost(found, average)
 
 
 def _same_table(score: Score, average: Average) -> bool:
@@ -73,19 +89,19 @@ def _same_table(score: Score, average: Average) -> bool:
 
 def _interval(measured: Measured) -> str:
     if measured.low is None or measured.high is None:
-        return f"{measured.value:.1f}"
-    return f"{measured.value:.1f} [{measured.low:.1f}, {measured.high:.1f}]"
+        return "-"
+    return f"{measured.low:.1f}–{measured.high:.1f}"
 
 
-def _training_cost(found: Results, average: Average) -> str:
+def _training_cost(found: Results, average: Average) -> tuple[str, str]:
     """Return seconds and tokens of the training behind a model: all adapters', or combined's."""
     if average.model == "base":
-        return ""
+        return "", ""
     is_combined = average.model == "combined"
     trained = [job for job in training_jobs(found, average.task) if is_combined == _combined(job)]
     seconds = sum(job.seconds or 0 for job in trained)
     tokens = sum(job.tokens or 0 for job in trained)
-    return f"{seconds:.0f} s, {tokens / 1000:.1f}k tokens"
+    return f"{seconds:.0f} s", f"{tokens / 1000:.1f}k"
 
 
 def training_jobs(found: Results, task: str) -> list[JobCost]:
@@ -103,7 +119,10 @@ def _notes(found: Results, task: str) -> Iterable[str]:
     sizes = {score.language: score.n for score in tested}
     if sizes:
         rows = ", ".join(f"{language} {n}" for language, n in sizes.items())
-        yield f"Test rows: {rows}. Intervals resample groups of rows, jointly over languages."
+        yield (
+            f"Test rows: {rows}. Intervals resample groups of rows, jointly over languages. "
+            "Time and tokens: of training all adapters a model is made of."
+        )
     failed = [job.id for job in found.jobs if job.outcome in ("failed", "skipped")]
     if failed:
         yield f"Not done: {', '.join(failed[:5])}{' ...' if len(failed) > 5 else ''}"

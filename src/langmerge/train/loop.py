@@ -125,15 +125,15 @@ def _backward(base: BaseModel, batch: Batch, weight: float) -> float:
 def _training(base: BaseModel, gradient_checkpointing: bool) -> Iterator[None]:
     """Put the model in training mode inside the block, as dropout and checkpointing need it."""
     base.model.train()
-    with quiet_transformers():  # later versions prefer another name for the same
-        if gradient_checkpointing:
+    if gradient_checkpointing:
+        with quiet_transformers():  # its newest versions prefer another name for this
             # Reentrant checkpointing loses gradients where the inputs themselves need none.
             base.model.gradient_checkpointing_enable({"use_reentrant": False})
     try:
         yield
     finally:
-        with quiet_transformers():
-            if gradient_checkpointing:
+        if gradient_checkpointing:
+            with quiet_transformers():
                 base.model.gradient_checkpointing_disable()
         base.model.eval()
 

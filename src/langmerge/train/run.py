@@ -172,8 +172,8 @@ class AdapterRun:
         """
         tensors = {name: tensor.detach().cpu() for name, tensor in self._parameters.items()}
         for name, parameter in self._parameters.items():
-            state: dict[str, Tensor] = self._optimizer.state[parameter]
-            tensors |= {f"{name}.{key}": value.cpu() for key, value in state.items()}
+            moments: dict[str, Tensor] = self._optimizer.state.get(parameter, {})
+            tensors |= {f"{name}.{key}": value.cpu() for key, value in moments.items()}
         metadata = {
             "identity": self._identity,
             "progress": canonical_json(asdict(self.progress)),
@@ -194,22 +194,23 @@ class AdapterRun:
         """Continue from the checkpoint in `folder`, if it is of this very run.
 
         Returns:
-            Whether it was: another run's checkpoint, or none, changes nothing.
+            Whether it was: no checkpoint, another run's or a damaged one changes nothing.
         """
-        path = folder / CHECKPOINT_NAME
-        if not path.is_file():
+        try:
+            with safe_open(folder / CHECKPOINT_NAME, framework="pt") as file:
+                metadata = file.metadata()
+                if metadata.get("identity") != self._identity:
+                    return False
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (FileNotFoundError, SafetensorError):
             return False
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata()
-            if metadata.get("identity") != self._identity:
-                return False
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         with torch.no_grad():
             for name, parameter in self._parameters.items():
                 parameter.copy_(tensors[name])
         moments = {
             index: {key: tensors[f"{name}.{key}"] for key in ("step", "exp_avg", "exp_avg_sq")}
             for index, name in enumerate(self._parameters)
+            if f"{name}.step" in tensors  # a module that no token has reached has none yet
         }
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
