@@ -48,7 +48,9 @@ def test_rows_are_distinct_over_all_splits(task: QuickstartTask) -> None:
 def test_sentiment_labels_are_balanced() -> None:
     for language in LANGUAGES:
         for split in ("train", "dev", "test"):
-            labels = [json.loads(row)["label"] for row in embedded_rows("sentiment", language, split)]
+            labels = [
+                json.loads(row)["label"] for row in embedded_rows("sentiment", language, split)
+            ]
             assert len(set(Counter(labels).values())) == 1
 
 

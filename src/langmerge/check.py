@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from langmerge.data import Finding, Split, check_language_splits, compare_labels
 from langmerge.encoding import CutCounts, Encoder, Example
@@ -12,6 +13,7 @@ from langmerge.examples import Presenter
 from langmerge.plan.data import read_splits
 from langmerge.plan.graph import job_graph
 from langmerge.project import Project
+from langmerge.workspace import Workspace
 
 MAX_SHARE_CUT_AWAY = 0.05
 """Training is refused if more of a language's examples than this have nothing to learn from."""
@@ -61,6 +63,21 @@ def check_data(project: Project) -> DataReport:
     return report
 
 
+def check_before_training(workspace: Workspace) -> list[str]:
+    """Check all data, and what `train.max_length` cuts; return what to warn of.
+
+    Raises:
+        DataError: one line per problem.
+    """
+    from langmerge.model import load_tokenizer
+
+    report = check_data(workspace.project)
+    if report.errors:
+        raise DataError("\n".join(report.errors))
+    tokenizer = load_tokenizer(workspace.base)
+    return [*report.warnings, *check_lengths(workspace.project, report.splits, tokenizer)]
+
+
 def training_set(
     project: Project, task: str, language: str, split: Split, encoder: Encoder
 ) -> TrainingSet:
@@ -80,6 +97,27 @@ def training_set(
             f"completion to train.max_length: {encoder.max_length}; raise it, or shorten the texts"
         )
     return examples
+
+
+def check_lengths(
+    project: Project, splits: Mapping[tuple[str, str], Mapping[str, Split]], tokenizer: Any
+) -> list[str]:
+    """Return a warning for every language with examples that `train.max_length` cuts.
+
+    Raises:
+        DataError: if too many examples of a language lose their whole completion.
+    """
+    warnings = []
+    for (task, language), of_language in splits.items():
+        encoder = Encoder(tokenizer, project.train_for(language).max_length)
+        cut = training_set(project, task, language, of_language["train"], encoder).cut
+        if cut.cut:
+            warnings.append(
+                f"{task}/{language}: {cut.cut} of {cut.examples} training examples are cut to "
+                f"train.max_length: {encoder.max_length}, {cut.cut_wholly} of them lose their "
+                "whole completion and are left out"
+            )
+    return warnings
 
 
 def _findings(project: Project, report: DataReport) -> Iterator[tuple[str, Finding]]:

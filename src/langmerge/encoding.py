@@ -128,6 +128,17 @@ class Encoder:
         completion = tuple(completion_ids[: self.max_length - len(prompt)])
         return Example(prompt, completion, lost=len(completion_ids) - len(completion))
 
+    def fit_prompt(self, prompt_ids: Sequence[int], answer_length: int) -> list[int]:
+        """Return a prompt that leaves room for an answer within `max_length`.
+
+        One that is too long loses its beginning, not the question at its end; BOS stays.
+        """
+        room = max(self.max_length - answer_length, 1)
+        if len(prompt_ids) <= room:
+            return list(prompt_ids)
+        start = self._beginning[: room - 1]
+        return [*start, *prompt_ids[len(prompt_ids) - room + len(start) :]]
+
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of `ids` without special tokens."""
         text = self.tokenizer.decode(

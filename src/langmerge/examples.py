@@ -33,16 +33,13 @@ class Presenter:
         )
 
     def scoring(self, row: Row) -> tuple[list[int], list[list[int]]]:
-        """Return the prompt's ids, and those of each candidate answer (none where generated).
-
-        A prompt that is too long loses its beginning, so that the question at its end stays.
-        """
+        """Return the prompt's ids, and those of each candidate answer (none where generated)."""
         candidates = [
             self._completion_ids(row, candidate, eos=False)
             for candidate in self.task.candidates(row)
         ]
-        room = self.encoder.max_length - max(map(len, candidates), default=0)
-        return self._prompt_ids(row)[-max(room, 1) :], candidates
+        longest = max(map(len, candidates), default=0)
+        return self.encoder.fit_prompt(self._prompt_ids(row), longest), candidates
 
     def _prompt_ids(self, row: Row) -> list[int]:
         if self._is_chat(row):

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from langmerge.data import Row
-from langmerge.errors import ProjectError, did_you_mean
-from langmerge.plan import plan
-from langmerge.plan.graph import BASE, COMBINED, INDIVIDUAL, merge_id, merged, train_id
-from langmerge.plan.keys import Facts
-from langmerge.project import Project
-from langmerge.tasks import Prediction, Task
+from langmerge.errors import ProjectError
+from langmerge.selection import Selection
+from langmerge.tasks import Prediction
 from langmerge.tasks.templates import template_fields
-from langmerge.workspace import open_workspace
 
 
 @dataclass(frozen=True)
@@ -46,37 +41,19 @@ class Answer:
 
 
 def answer(
-    project_file: Path,
-    texts: Sequence[str],
-    *,
-    language: str | None = None,
-    task_name: str | None = None,
-    model: str | None = None,
-    choices: tuple[str, ...] = (),
+    selection: Selection, texts: Sequence[str], choices: tuple[str, ...] = ()
 ) -> list[Answer]:
-    """Return a project's model's answers to texts.
+    """Return a model's answers to texts.
 
     Args:
-        project_file: the project.
+        selection: the model, its task and language.
         texts: the inputs; each fills the prompt template's one field.
-        language: the texts' language; may be left out where the project has one only.
-        task_name: the task; may be left out where the project has one only.
-        model: `base`, `individual`, `combined` or `merged:RECIPE`; the first recipe by default.
         choices: the candidate answers, for multiple choice.
 
     Raises:
-        ProjectError: for an unknown name, or a model that was not made yet.
+        ProjectError: if the prompt needs more than a text, or there is nothing to choose from.
     """
-    workspace = open_workspace(project_file)
-    project = workspace.project
-    task_name = _one_of(task_name, project.tasks, "task")
-    language = _one_of(language, project.languages, "language")
-    model = _known_model(model, project)
-    task = project.tasks[task_name]
-    rows = [_row(task, language, text, choices) for text in texts]
-    planner = workspace.planner()
-    plan(planner)
-    digest = _adapter_digest(planner.facts, project, task_name, language, model)
+    rows = [_row(selection, text, choices) for text in texts]
 
     from langmerge.adapter import Adapter
     from langmerge.encoding import Encoder
@@ -84,63 +61,30 @@ def answer(
     from langmerge.examples import Presenter
     from langmerge.model import folded, load_base
 
-    base = load_base(workspace.base, dtype=project.train.dtype)
-    adapter = None if digest is None else Adapter.load(workspace.store.object(digest))
-    encoder = Encoder(base.tokenizer, project.train_for(language).max_length)
+    project = selection.workspace.project
+    base = load_base(selection.workspace.base, dtype=project.train.dtype)
+    adapter = None if selection.adapter is None else Adapter.load(selection.adapter)
+    encoder = Encoder(base.tokenizer, project.train_for(selection.language).max_length)
+    presenter = Presenter(selection.task, selection.language, encoder)
     with folded(base, adapter):
-        predictions, _ = predict_rows(
-            base, Presenter(task, language, encoder), rows, project.evaluate.batch_tokens
-        )
+        predictions, _ = predict_rows(base, presenter, rows, project.evaluate.batch_tokens)
     return [_answer(text, found) for text, found in zip(texts, predictions, strict=True)]
 
 
-def _one_of(name: str | None, known: Iterable[str], what: str) -> str:
-    names = list(known)
-    if name is None and len(names) == 1:
-        return names[0]
-    if name is None:
-        raise ProjectError(f"--{what} is missing: the project has {', '.join(names)}")
-    if name not in names:
-        raise ProjectError(
-            f"--{what} {name}: the project has no such {what}{did_you_mean(name, names)}"
-            f" (it has {', '.join(names)})"
-        )
-    return name
-
-
-def _known_model(model: str | None, project: Project) -> str:
-    recipes = [merged(recipe) for recipe in project.merge]
-    return _one_of(model or recipes[0], [*recipes, BASE, INDIVIDUAL, COMBINED], "model")
-
-
-def _row(task: Task, language: str, text: str, choices: tuple[str, ...]) -> Row:
+def _row(selection: Selection, text: str, choices: tuple[str, ...]) -> Row:
+    task, example = selection.task, selection.example
     if task.type == "multiple_choice" and len(choices) < 2:
         raise ProjectError("--choice: give it at least twice, once for each candidate answer")
-    names = template_fields(task.template(language))
-    if len(names) != 1:
+    target = (choices or task.declared_labels() or ("",))[0]
+    if example.messages:
+        return Row("text", "text", {}, target, messages=(("user", text),))
+    first, *others = template_fields(task.template_for(example.fields, selection.language))
+    if others not in ([], ["input"]):  # Alpaca's input is optional.
         raise ProjectError(
-            f"the prompt of '{language}' has the fields {', '.join(names) or '(none)'}; "
+            f"the prompt of '{selection.language}' has the fields {', '.join([first, *others])}; "
             "predict takes one text, so it needs a prompt with one field"
         )
-    target = (choices or task.declared_labels() or ("",))[0]
-    return Row("text", "text", {names[0]: text}, target, choices)
-
-
-def _adapter_digest(
-    facts: dict[str, Facts], project: Project, task: str, language: str, model: str
-) -> str | None:
-    seed = project.seeds[0]
-    source = {
-        BASE: None,
-        INDIVIDUAL: train_id(task, language, seed),
-        COMBINED: train_id(task, None, seed),
-    }.get(model, merge_id(task, model.partition(":")[2], seed))
-    if source is None:
-        return None
-    if source not in facts or "output" not in facts[source]:
-        raise ProjectError(f"{model} is not up to date; `langmerge run` makes it")
-    digest: str = facts[source]["output"]
-    return digest
+    return Row("text", "text", {first: text, **dict.fromkeys(others, "")}, target, choices)
 
 
 def _answer(text: str, found: Prediction) -> Answer:

@@ -242,4 +242,4 @@ def _check_known(given: Any, known: Any, where: str, what: str) -> None:
 
 
 def _has_prompt(task: Task, language: str) -> bool:
-    return isinstance(task.prompt, str) or language in task.prompt or DEFAULT in task.prompt
+    return not isinstance(task.prompt, Mapping) or language in task.prompt or DEFAULT in task.prompt

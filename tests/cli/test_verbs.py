@@ -47,9 +47,7 @@ def test_help_imports_no_torch() -> None:
         "try: app(['--help'])\nexcept SystemExit as e: assert not e.code\n"
         "assert not {'torch', 'transformers', 'peft'} & set(sys.modules)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     for verb in ("quickstart", "init", "check", "plan", "run", "results", "predict"):
         assert verb in done.stdout
@@ -186,3 +184,57 @@ def test_a_base_that_does_not_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     assert exit_code(monkeypatch, "run", "--project", str(project)) == 2
     assert not (tmp_path / ".langmerge").exists()
+
+
+def test_export_an_adapter_and_a_checkpoint(finished: Path, tmp_path: Path) -> None:
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    options = ("--project", str(finished), "--task", "classification")
+    call("export", str(tmp_path / "adapter"), *options)
+    call("export", str(tmp_path / "model"), "--checkpoint", *options)
+
+    base = load_project(finished).base
+    ids = torch.tensor([[5, 6, 7]])
+    plain = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    adapted = PeftModel.from_pretrained(
+        AutoModelForCausalLM.from_pretrained(str(base)), tmp_path / "adapter"
+    )
+    with torch.inference_mode():
+        torch.testing.assert_close(plain(ids).logits, adapted(ids).logits, atol=1e-5, rtol=1e-4)
+        untouched = AutoModelForCausalLM.from_pretrained(str(base))(ids).logits
+    assert not torch.allclose(plain(ids).logits, untouched, atol=1e-5)
+    assert not (tmp_path / "adapter" / "manifest.json").exists()
+
+    result = runner.invoke(app, ["export", str(tmp_path / "model"), *options])
+    assert isinstance(result.exception, ProjectError)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "say good", "completion": "good"},
+        {"instruction": "say", "input": "good", "output": "good"},
+    ],
+)
+def test_data_that_brings_its_own_prompt(
+    tmp_path: Path, tiny_base_folder: Path, row: dict[str, str]
+) -> None:
+    project = make_project(tmp_path, tiny_base_folder, tasks=("generation",), compare=["base"])
+    for language in ("de", "en"):
+        for split in ("train", "dev", "test"):
+            path = tmp_path / f"data/generation/{language}/{split}.jsonl"
+            lines = [json.dumps({**row, "id": f"{split}{n}"}) for n in range(2)]
+            path.write_text("\n".join(lines))
+
+    # Every test row stands in train too: the data is refused as worthless, with the reason.
+    result = runner.invoke(app, ["run", "--project", str(project)])
+    assert "also stand in train" in str(result.exception)
+
+    for language in ("de", "en"):
+        path = tmp_path / f"data/generation/{language}/train.jsonl"
+        first = next(iter(row))
+        path.write_text(json.dumps({**row, first: "quite another"}))
+    call("run", "--project", str(project))
+    call("predict", "say good", "--language", "de", "--project", str(project))

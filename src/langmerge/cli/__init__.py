@@ -14,6 +14,7 @@ import typer
 from langmerge import __version__
 from langmerge.cli._console import show_error
 from langmerge.cli.check import check
+from langmerge.cli.export import export
 from langmerge.cli.init import init
 from langmerge.cli.plan import plan
 from langmerge.cli.predict import predict
@@ -29,7 +30,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for verb in (quickstart, init, check, plan, run, results, predict):
+for verb in (quickstart, init, check, plan, run, results, predict, export):
     app.command()(verb)
 
 

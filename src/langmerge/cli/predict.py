@@ -27,11 +27,11 @@ def predict(  # noqa: PLR0917 - a verb's options, given by name
 ) -> None:
     """Answer texts with the merged model (or another of the project's models)."""
     from langmerge.predict import answer
+    from langmerge.selection import select
 
+    selection = select(project, task=task, language=language, model=model)
     texts = text or [line.rstrip("\n") for line in sys.stdin if line.strip()]
-    answers = answer(
-        project, texts, language=language, task_name=task, model=model, choices=tuple(choices or ())
-    )
+    answers = answer(selection, texts, tuple(choices or ()))
     if json:
         show_json([found.to_json() for found in answers])
     else:

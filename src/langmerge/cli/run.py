@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from langmerge.cli._console import DEFAULT_PROJECT, ProjectOption, err, out
+from langmerge.cli._console import DEFAULT_PROJECT, ProjectOption, err, out, show_warnings
 from langmerge.cli._progress import ProgressDisplay
 from langmerge.cli.plan import summary
 from langmerge.cli.results import show_results
@@ -47,12 +47,16 @@ def run_project(path: Path, baselines: bool = False) -> Run:
     Raises:
         UserError: if the project or its data is wrong.
     """
+    from langmerge.check import check_before_training
     from langmerge.engine import run as run_plan
     from langmerge.plan import plan as make_plan
     from langmerge.results import write_results
 
     workspace = open_workspace(path, baselines)
-    out.print(summary(make_plan(workspace.planner())))
+    decisions = make_plan(workspace.planner())
+    out.print(summary(decisions))
+    if any(d.action == "run" and d.job.kind == "train" for d in decisions):
+        show_warnings(check_before_training(workspace))
     with ProgressDisplay(err) as display:
         outcome = run_plan(workspace.planner(), display)
     write_results(workspace, outcome)

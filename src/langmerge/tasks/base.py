@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator
@@ -17,6 +17,9 @@ from langmerge.tasks.templates import fill, template_fields
 
 DEFAULT = "default"
 """The key of a per-language mapping of templates that serves all other languages."""
+
+_SHAPE_PROMPTS = {"prompt": "{prompt}", "instruction": "{instruction}\n{input}"}
+"""Prompts of shapes that bring their own wording, by a field only they give."""
 
 
 def _well_formed(template: str) -> str:
@@ -42,38 +45,46 @@ class Task(Settings, ABC):
     primary_metric: ClassVar[str]
     """The metric by which models are compared and chosen."""
 
+    default_prompt: ClassVar[str]
+    """The prompt of the task's own shape, where `prompt` is not given."""
+
     ends_with_eos: ClassVar[bool] = True
     """Whether the end-of-sequence token is supervised after the completion."""
 
     type: str
     data: DataConfig
-    prompt: Template | dict[str, Template]
+    prompt: Template | dict[str, Template] | None = None
     completion: Annotated[str, AfterValidator(_has_completion_slot)] = " {target}"
 
     def declared_labels(self) -> tuple[str, ...]:
         """Return the labels all rows share; empty where rows bring their own candidates or none."""
         return ()
 
-    def template(self, language: str) -> str:
-        """Return the prompt template of a language.
+    def template(self, language: str) -> str | None:
+        """Return the given prompt template of a language; None where rows' shape decides.
 
         Raises:
             KeyError: if `prompt` names languages, and neither this one nor `default`.
         """
-        if isinstance(self.prompt, str):
-            return self.prompt
-        return self.prompt[language if language in self.prompt else DEFAULT]
+        if isinstance(self.prompt, Mapping):
+            return self.prompt[language if language in self.prompt else DEFAULT]
+        return self.prompt
+
+    def template_for(self, fields: Collection[str], language: str) -> str:
+        """Return the prompt template of rows with these fields."""
+        by_shape = (prompt for field, prompt in _SHAPE_PROMPTS.items() if field in fields)
+        return self.template(language) or next(by_shape, self.default_prompt)
 
     def prompt_text(self, row: Row, language: str) -> str:
         """Return what the model is given before the completion."""
-        return fill(self.template(language), row.fields)
+        return fill(self.template_for(row.fields, language), row.fields)
 
     def row_spec(self, language: str, columns: Mapping[str, str], column: str | None) -> RowSpec:
         """Return how this task's rows of a language are to be read from a file."""
         return RowSpec(
             shapes=self.shapes,
             labels=self.declared_labels(),
-            fields=template_fields(self.template(language)),
+            fields=template_fields(self.template(language) or ""),
             columns=columns,
             language_column=column,
             language=language,
@@ -82,7 +93,7 @@ class Task(Settings, ABC):
     def identity(self, language: str) -> dict[str, Any]:
         """Return what of the task's options a language's trained adapter depends on."""
         return {
-            "prompt": self.template(language),
+            "prompt": self.template(language) or self.default_prompt,
             "completion": self.completion,
             "eos": self.ends_with_eos,
         }

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 
 from langmerge.data import Row
 from langmerge.evaluate.metrics import Metric, classification_metrics
-from langmerge.tasks.base import Task, Template
+from langmerge.tasks.base import Task
 from langmerge.tasks.predictions import Prediction
 
 
@@ -24,9 +24,9 @@ class Classification(Task):
 
     shapes: ClassVar[tuple[str, ...]] = ("text_label", "prompt_completion", "messages", "alpaca")
     primary_metric: ClassVar[str] = "macro_f1"
+    default_prompt: ClassVar[str] = "{text}\nLabel:"
 
     type: Literal["classification"]
-    prompt: Template | dict[str, Template] = "{text}\nLabel:"
     labels: Annotated[tuple[str, ...], AfterValidator(_distinct)] = Field(min_length=2)
 
     def declared_labels(self) -> tuple[str, ...]:

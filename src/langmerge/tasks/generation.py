@@ -9,7 +9,7 @@ from pydantic import Field
 
 from langmerge.data import Row
 from langmerge.evaluate.metrics import Metric, generation_metrics
-from langmerge.tasks.base import Task, Template
+from langmerge.tasks.base import Task
 from langmerge.tasks.predictions import Prediction
 
 
@@ -18,9 +18,9 @@ class Generation(Task):
 
     shapes: ClassVar[tuple[str, ...]] = ("text_summary", "prompt_completion", "messages", "alpaca")
     primary_metric: ClassVar[str] = "rougeL"
+    default_prompt: ClassVar[str] = "{text}\nSummary:"
 
     type: Literal["generation"]
-    prompt: Template | dict[str, Template] = "{text}\nSummary:"
     max_new_tokens: int = Field(default=64, ge=1)
     stop_at_newline: bool = True
     """One-line answers: a base model that was not fine-tuned would go on with a new example."""

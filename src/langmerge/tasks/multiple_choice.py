@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from langmerge.data import Row
 from langmerge.evaluate.metrics import Metric, choice_metrics
-from langmerge.tasks.base import Task, Template
+from langmerge.tasks.base import Task
 from langmerge.tasks.predictions import Prediction
 
 
@@ -16,9 +16,9 @@ class MultipleChoice(Task):
 
     shapes: ClassVar[tuple[str, ...]] = ("question_choices",)
     primary_metric: ClassVar[str] = "accuracy_norm"
+    default_prompt: ClassVar[str] = "Question: {question}\nAnswer:"
 
     type: Literal["multiple_choice"]
-    prompt: Template | dict[str, Template] = "Question: {question}\nAnswer:"
 
     def candidates(self, row: Row) -> tuple[str, ...]:
         """Return the row's own choices."""

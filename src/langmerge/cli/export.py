@@ -1,0 +1,45 @@
+"""`langmerge export`: a model of the project as files that other tools load."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from langmerge.cli._console import DEFAULT_PROJECT, ProjectOption, out
+from langmerge.errors import ProjectError
+
+
+def export(
+    folder: Annotated[Path, typer.Argument(help="The folder to write; must not exist yet.")],
+    task: Annotated[str | None, typer.Option(help="The task; the project's only one.")] = None,
+    model: Annotated[str | None, typer.Option(help="individual, combined, merged:RECIPE.")] = None,
+    language: Annotated[str | None, typer.Option(help="Whose adapter, for individual.")] = None,
+    checkpoint: Annotated[
+        bool, typer.Option("--checkpoint", help="A full model, not a PEFT adapter.")
+    ] = False,
+    project: ProjectOption = DEFAULT_PROJECT,
+) -> None:
+    """Write the merged model as a PEFT adapter, or as a full checkpoint plain transformers loads."""
+    from langmerge.selection import select
+    from langmerge.store import writing
+
+    if folder.exists():
+        raise ProjectError(f"{folder}: already there, left as it is; choose another folder")
+    selection = select(project, task=task, language=language, model=model, any_language=True)
+    if selection.adapter is None:
+        raise ProjectError("--model base: the base is there already; export a model made of it")
+    with writing(folder):
+        if checkpoint:
+            from langmerge.adapter import Adapter
+            from langmerge.model import load_base, save_merged_checkpoint
+
+            base = load_base(selection.workspace.base, device="cpu")
+            save_merged_checkpoint(base, Adapter.load(selection.adapter), folder)
+        else:
+            shutil.copytree(
+                selection.adapter, folder, ignore=shutil.ignore_patterns("manifest.json")
+            )
+    out.print(f"Wrote {folder}: {'a full checkpoint' if checkpoint else 'a PEFT adapter'}.")

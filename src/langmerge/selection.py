@@ -1,0 +1,109 @@
+"""Which of a project's models is meant: by task, language and name, checked against the project."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from langmerge.data import Row, read_rows
+from langmerge.errors import ProjectError, did_you_mean
+from langmerge.plan import plan
+from langmerge.plan.graph import BASE, COMBINED, INDIVIDUAL, data_id, merge_id, merged, train_id
+from langmerge.project import Project
+from langmerge.tasks import Task
+from langmerge.workspace import Workspace, open_workspace
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A model the project has made, for a task and a language.
+
+    Attributes:
+        workspace: the project, opened.
+        task_name: the task's name.
+        language: the language it is asked in.
+        adapter: the folder of the adapter on the base; None for the base alone.
+        example: a training row of the language, which shows the form of the data.
+    """
+
+    workspace: Workspace
+    task_name: str
+    language: str
+    adapter: Path | None
+    example: Row
+
+    @property
+    def task(self) -> Task:
+        """The task."""
+        return self.workspace.project.tasks[self.task_name]
+
+
+def select(
+    project_file: Path,
+    *,
+    task: str | None = None,
+    language: str | None = None,
+    model: str | None = None,
+    any_language: bool = False,
+) -> Selection:
+    """Find a model that is up to date.
+
+    Args:
+        project_file: the project.
+        task: may be left out where the project has one only.
+        language: may be left out where the project has one only.
+        model: `base`, `individual`, `combined` or `merged:RECIPE`; the first recipe by default.
+        any_language: take the first language where none is given and the model serves them all.
+
+    Raises:
+        ProjectError: for an unknown name, or a model that was not made yet.
+    """
+    workspace = open_workspace(project_file)
+    project = workspace.project
+    task = _one_of(task, project.tasks, "task")
+    if language is None and any_language and model != INDIVIDUAL:
+        language = next(iter(project.languages))
+    language = _one_of(language, project.languages, "language")
+    recipes = [merged(recipe) for recipe in project.merge]
+    model = _one_of(model or recipes[0], [*recipes, BASE, INDIVIDUAL, COMBINED], "model")
+    planner = workspace.planner()
+    plan(planner)
+
+    def output(job_id: str) -> Path:
+        if "output" not in planner.facts.get(job_id, {}):
+            raise ProjectError(
+                f"{model} is not up to date: {job_id} has no result; `langmerge run`"
+            )
+        return workspace.store.object(planner.facts[job_id]["output"])
+
+    made_by = _made_by(project, task, language, model)
+    adapter = None if made_by is None else output(made_by)
+    example = read_rows(output(data_id(task, language)) / "train.jsonl")[0]
+    return Selection(workspace, task, language, adapter, example)
+
+
+def _made_by(project: Project, task: str, language: str, model: str) -> str | None:
+    """Return the id of the job that makes a model's adapter; None for the base."""
+    seed = project.seeds[0]
+    if model == BASE:
+        return None
+    if model == INDIVIDUAL:
+        return train_id(task, language, seed)
+    if model == COMBINED:
+        return train_id(task, None, seed)
+    return merge_id(task, model.partition(":")[2], seed)
+
+
+def _one_of(name: str | None, known: Iterable[str], what: str) -> str:
+    names = list(known)
+    if name is None and len(names) == 1:
+        return names[0]
+    if name is None:
+        raise ProjectError(f"--{what} is missing: the project has {', '.join(names)}")
+    if name not in names:
+        raise ProjectError(
+            f"--{what} {name}: the project has no such {what}{did_you_mean(name, names)}"
+            f" (it has {', '.join(names)})"
+        )
+    return name
