@@ -1,7 +1,7 @@
 """`results.json`: every score with its interval, every job with its cost; and its schema.
 
 Scores are measured here from the stored predictions, so a new metric or another confidence level
-needs no model. All intervals come from resampling groups of rows (`langmerge.evaluate.statistics`).
+needs no model. All intervals come from resampling groups of rows (`langmerge.statistics`).
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from langmerge import __version__
 from langmerge.engine import JobResult, Run
 from langmerge.errors import ProjectError
-from langmerge.evaluate.metrics import Metric
-from langmerge.evaluate.statistics import Samples, bootstrap_mean
+from langmerge.metrics import Metric
 from langmerge.plan.graph import BEST_SINGLE, COMBINED, train_id
 from langmerge.plan.keys import best_single
 from langmerge.project import Project, load_project
+from langmerge.statistics import Samples, bootstrap_mean
 from langmerge.store import Store, write_atomically
 from langmerge.tasks.predictions import PREDICTIONS_FILE, read_predictions
 from langmerge.workspace import Workspace

@@ -12,7 +12,7 @@ from langmerge.cli._console import DEFAULT_PROJECT, ProjectOption, out
 from langmerge.errors import ProjectError
 
 
-def export(
+def export(  # noqa: PLR0917 - a verb's options, given by name
     folder: Annotated[Path, typer.Argument(help="The folder to write; must not exist yet.")],
     task: Annotated[str | None, typer.Option(help="The task; the project's only one.")] = None,
     model: Annotated[str | None, typer.Option(help="individual, combined, merged:RECIPE.")] = None,
@@ -22,7 +22,7 @@ def export(
     ] = False,
     project: ProjectOption = DEFAULT_PROJECT,
 ) -> None:
-    """Write the merged model as a PEFT adapter, or as a full checkpoint plain transformers loads."""
+    """Write the merged model as a PEFT adapter, or as a checkpoint plain transformers loads."""
     from langmerge.selection import select
     from langmerge.store import writing
 

@@ -1,1 +1,1 @@
-"""Model in, predictions out; metrics of predictions, and statistics of metrics."""
+"""Model in, predictions out: log-likelihoods of candidates, generated text."""

@@ -10,7 +10,7 @@ from pydantic import AfterValidator
 
 from langmerge.data import Row, RowSpec
 from langmerge.data.config import DataConfig
-from langmerge.evaluate.metrics import Metric
+from langmerge.metrics import Metric
 from langmerge.settings import Settings
 from langmerge.tasks.predictions import Prediction
 from langmerge.tasks.templates import fill, template_fields

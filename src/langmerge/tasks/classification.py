@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field
 
 from langmerge.data import Row
-from langmerge.evaluate.metrics import Metric, classification_metrics
+from langmerge.metrics import Metric, classification_metrics
 from langmerge.tasks.base import Task
 from langmerge.tasks.predictions import Prediction
 

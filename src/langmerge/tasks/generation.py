@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from langmerge.data import Row
-from langmerge.evaluate.metrics import Metric, generation_metrics
+from langmerge.metrics import Metric, generation_metrics
 from langmerge.tasks.base import Task
 from langmerge.tasks.predictions import Prediction
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from langmerge.data import Row
-from langmerge.evaluate.metrics import Metric, choice_metrics
+from langmerge.metrics import Metric, choice_metrics
 from langmerge.tasks.base import Task
 from langmerge.tasks.predictions import Prediction
 

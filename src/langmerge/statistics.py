@@ -20,7 +20,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from langmerge.evaluate.metrics.base import Finish, Floats, Metric
+from langmerge.metrics.base import Finish, Floats, Metric
 
 Sample: TypeAlias = tuple[Metric, Sequence[str]]
 """A metric and the group of each of its rows."""

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from langmerge.evaluate import statistics
-from langmerge.evaluate.metrics import Metric, classification_metrics
-from langmerge.evaluate.metrics.base import quotient_metric
-from langmerge.evaluate.statistics import (
+from langmerge import statistics
+from langmerge.metrics import Metric, classification_metrics
+from langmerge.metrics.base import quotient_metric
+from langmerge.statistics import (
     Interval,
     PairedResult,
     approximate_randomization,

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from langmerge.evaluate.metrics import choice_metrics
-from langmerge.evaluate.metrics.choice import calibration_error
+from langmerge.metrics import choice_metrics
+from langmerge.metrics.choice import calibration_error
 
 
 def _values(answers, scores, choices) -> dict[str, float]:

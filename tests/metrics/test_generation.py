@@ -4,8 +4,8 @@ import unicodedata
 
 import pytest
 
-from langmerge.evaluate.metrics import generation_metrics
-from langmerge.evaluate.metrics.tokenization import tokenizer_for
+from langmerge.metrics import generation_metrics
+from langmerge.metrics.tokenization import tokenizer_for
 
 SIMILARITIES = ("rougeL", "rouge1", "rouge2", "rougeLsum", "chrf", "exact_match")
 

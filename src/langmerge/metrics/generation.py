@@ -9,8 +9,8 @@ import unicodedata
 from collections.abc import Sequence
 from itertools import pairwise
 
-from langmerge.evaluate.metrics.base import Metric, quotient_metric
-from langmerge.evaluate.metrics.tokenization import Tokenizer, tokenizer_for
+from langmerge.metrics.base import Metric, quotient_metric
+from langmerge.metrics.tokenization import Tokenizer, tokenizer_for
 
 ROUGE_TYPES = ("rougeL", "rouge1", "rouge2", "rougeLsum")
 

@@ -15,8 +15,8 @@ from functools import partial
 
 import numpy as np
 
-from langmerge.evaluate.metrics.base import Finish, Floats, Metric, ratio, signature
-from langmerge.evaluate.metrics.classification import (
+from langmerge.metrics.base import Finish, Floats, Metric, ratio, signature
+from langmerge.metrics.classification import (
     accuracy,
     label_statistics,
     macro_f1,

@@ -19,7 +19,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from langmerge.evaluate.metrics.base import Finish, Floats, Metric, ratio, signature
+from langmerge.metrics.base import Finish, Floats, Metric, ratio, signature
 
 Integers: TypeAlias = npt.NDArray[np.int64]
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
-from langmerge.evaluate.metrics import classification_metrics, confusion_matrix
+from langmerge.metrics import classification_metrics, confusion_matrix
 
 LABELS = ("negative", "neutral", "positive", "mixed")
 

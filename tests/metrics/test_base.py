@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langmerge.evaluate.metrics import (
+from langmerge.metrics import (
     Metric,
     choice_metrics,
     classification_metrics,
     generation_metrics,
 )
-from langmerge.evaluate.metrics.base import quotient_metric, ratio, signature
+from langmerge.metrics.base import quotient_metric, ratio, signature
 
 
 def _all_metrics() -> list[Metric]:

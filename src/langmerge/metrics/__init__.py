@@ -1,0 +1,14 @@
+"""Metrics: predictions in, `Metric`s out. What each number means: docs/metrics.md."""
+
+from langmerge.metrics.base import Metric
+from langmerge.metrics.choice import choice_metrics
+from langmerge.metrics.classification import classification_metrics, confusion_matrix
+from langmerge.metrics.generation import generation_metrics
+
+__all__ = [
+    "Metric",
+    "choice_metrics",
+    "classification_metrics",
+    "confusion_matrix",
+    "generation_metrics",
+]
