@@ -9,15 +9,15 @@ from projects import make_project, rows, write_rows
 from langmerge.cli.run import run_project
 from langmerge.quickstart.upkeep import describe_update
 from langmerge.quickstart.verdict import verdict
-from langmerge.results import Average, Measured, Results, Score, load_results
+from langmerge.results import Average, Comparison, Measured, Results, Score, load_results
 
 
 def measured(value: float, width: float = 2.0) -> Measured:
     return Measured(value=value, low=value - width, high=value + width, signature="m")
 
 
-def results(**models: Measured) -> Results:
-    names = {"merged": "merged:ties"}
+def results(merged: float, **others: Comparison) -> Results:
+    models = {"merged:ties": merged, **dict.fromkeys(others, 80.0)}
     return Results(
         base="base",
         primary_metrics={"t": "m"},
@@ -25,43 +25,76 @@ def results(**models: Measured) -> Results:
         confidence=0.95,
         scores=[
             Score(
-                task="t", model="merged:ties", language=language, seed=0, split="test", n=40,
+                task="t", model="merged:ties", language=language, seed=0, split="test", n=n,
                 model_digest="d", metrics={},
             )
-            for language in ("de", "en")
+            for language, n in (("de", 40), ("en", 42))
         ],
         averages=[
             Average(
-                task="t", model=names.get(name, name), split="test", metric="m",
-                languages=["de", "en"], seeds=[0], average=value,
+                task="t", model=name, split="test", metric="m", languages=["de", "en"], seeds=[0],
+                average=measured(value), stale=name == "combined",
             )
             for name, value in models.items()
         ],
+        comparisons=list(others.values()),
         jobs=[],
     )  # fmt: skip
 
 
-def test_verdict_says_apart_only_where_intervals_are() -> None:
+def compared(against: str, difference: float, p_value: float) -> Comparison:
+    return Comparison(
+        task="t", model="merged:ties", against=against, metric="m", difference=difference,
+        low=difference - 3, high=difference + 3, p_value=p_value,
+    )  # fmt: skip
+
+
+def test_verdict_says_no_more_than_the_tests() -> None:
     found = results(
-        base=measured(40), individual=measured(80), combined=measured(83), merged=measured(78)
+        84.0,
+        base=compared("base", 4.0, 0.01),
+        individual=compared("individual", -4.0, 0.02),
+        combined=compared("combined", 4.0, 0.2),
     )
 
     text = verdict(found, "t", "ties")
 
-    assert "base model has 40.0 [38.0, 42.0]: merged is better, intervals apart" in text
-    assert "(98% of it): intervals overlap" in text
-    assert "combined model has 83.0 [81.0, 85.0]: merged is worse, intervals apart" in text
-    assert "40 test rows a language" in text
+    assert "merged model reaches 84.0 (82.0–86.0)" in text
+    assert "the base model (80.0): +4.0 points (+1.0 to +7.0), better." in text
+    assert "own adapter (80.0, 105% of it): -4.0 points (-7.0 to -1.0), worse." in text
+    assert "combined model (80.0, trained before the newest rows): +4.0 points" in text
+    assert "undecided at this size" in text
+    assert "40 to 42 test rows" in text
 
 
 def test_verdict_without_a_merged_average_says_nothing() -> None:
-    assert "nothing is said" in verdict(results(base=measured(40)), "t", "ties")
+    found = results(84.0).model_copy(update={"averages": []})
+
+    assert "nothing is said" in verdict(found, "t", "ties")
 
 
 def test_verdict_without_intervals_does_not_compare() -> None:
-    single = Measured(value=1, low=None, high=None, signature="m")
+    blind = compared("base", 4.0, 0.01).model_copy(update={"low": None})
 
-    assert "too few rows to compare" in verdict(results(base=single, merged=single), "t", "ties")
+    assert "too few rows to tell" in verdict(results(84.0, base=blind), "t", "ties")
+
+
+def test_comparisons_are_paired(tmp_path: Path, tiny_base_folder: Path) -> None:
+    project = make_project(tmp_path, tiny_base_folder, seeds=[0, 1])
+    run_project(project)
+
+    found = load_results(project)
+
+    averages = {a.model: a.average.value for a in found.averages if a.split == "test"}
+    assert {c.against for c in found.comparisons} == {
+        "base",
+        "individual",
+        "best-single",
+        "combined",
+    }
+    for comparison in found.comparisons:
+        expected = averages[comparison.model] - averages[comparison.against]
+        assert comparison.difference == pytest.approx(expected)
 
 
 def test_scores_carry_intervals_signatures_and_digests(

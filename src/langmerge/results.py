@@ -18,16 +18,18 @@ from langmerge import __version__
 from langmerge.engine import JobResult, Run
 from langmerge.errors import ProjectError
 from langmerge.metrics import Metric
-from langmerge.plan.graph import BEST_SINGLE, COMBINED, train_id
+from langmerge.plan import Job
+from langmerge.plan.graph import BASE, BEST_SINGLE, COMBINED, INDIVIDUAL, merged, train_id
 from langmerge.plan.keys import best_single
 from langmerge.project import Project, load_project
-from langmerge.statistics import Samples, bootstrap_mean
+from langmerge.statistics import Sample, Samples, bootstrap_mean, paired_bootstrap
 from langmerge.store import Store, write_atomically
 from langmerge.tasks.predictions import PREDICTIONS_FILE, read_predictions
 from langmerge.workspace import Workspace
 
 RESULTS_FILE = "results.json"
 _BOOTSTRAP_SEED = 0
+_COMPARED_WITH = (BASE, INDIVIDUAL, BEST_SINGLE, COMBINED)
 
 
 class _Part(BaseModel):
@@ -74,6 +76,22 @@ class Average(_Part):
     average: Measured
 
 
+class Comparison(_Part):
+    """A merged model minus another, on the same test rows: mean over languages and seeds.
+
+    The interval and the two-sided p-value are of a paired bootstrap over groups of rows.
+    """
+
+    task: str
+    model: str
+    against: str
+    metric: str
+    difference: float
+    low: float | None
+    high: float | None
+    p_value: float
+
+
 class JobCost(_Part):
     """What became of a job in the last run, and what its result cost when it was made."""
 
@@ -99,6 +117,7 @@ class Results(_Part):
     confidence: float
     scores: list[Score]
     averages: list[Average]
+    comparisons: list[Comparison]
     jobs: list[JobCost]
 
 
@@ -140,6 +159,7 @@ def collect(workspace: Workspace, run: Run) -> Results:
         confidence=project.evaluate.confidence,
         scores=list(measured.scores()),
         averages=list(measured.averages()),
+        comparisons=list(measured.comparisons()),
         jobs=[_cost(result) for result in run.results.values()],
     )
 
@@ -181,18 +201,8 @@ class _Measurements:
             )
 
     def averages(self) -> Iterator[Average]:
-        runs: dict[tuple[str, str, str], dict[str, JobResult]] = defaultdict(dict)
-        for result in self._evaluations:
-            job = result.decision.job
-            runs[job.task, job.model or "", job.split or ""][job.id] = result
-        seeds_of = {True: len(self._project.seeds), False: 1}
-        for (task, model, split), results in runs.items():
-            jobs = [result.decision.job for result in results.values()]
+        for (task, model, split), jobs in self._complete().items():
             seeds = sorted({job.seed for job in jobs if job.seed is not None})
-            expected = len(self._project.languages) * seeds_of[bool(seeds)]
-            if len(jobs) < expected or (model.startswith("adapter:") and split == "test"):
-                continue  # A mean over some languages only would not compare with the others.
-            samples = {job.id: (self._metrics[job.id][0], self._groups[job.id]) for job in jobs}
             yield Average(
                 task=task,
                 model=model,
@@ -201,8 +211,66 @@ class _Measurements:
                 languages=list(self._project.languages),
                 seeds=seeds,
                 stale=any(self._is_stale(task, model, seed) for seed in seeds),
-                average=self._interval(samples),
+                average=self._interval({job.id: self._primary(job) for job in jobs}),
             )
+
+    def comparisons(self) -> Iterator[Comparison]:
+        """Yield every merged model against every other kind of model."""
+        complete = self._complete()
+        for (task, model, split), jobs in complete.items():
+            if split != "test" or not model.startswith(merged("")):
+                continue
+            for against in _COMPARED_WITH:
+                if (others := complete.get((task, against, split))) is not None:
+                    yield self._compare(task, model, jobs, against, others)
+
+    def _compare(
+        self, task: str, model: str, jobs: list[Job], against: str, others: list[Job]
+    ) -> Comparison:
+        ours = {f"{job.language}/{job.seed}": self._primary(job) for job in jobs}
+        # The base has no seed: it meets the model of every seed.
+        theirs = {
+            f"{other.language}/{seed}": self._primary(other)
+            for other in others
+            for seed in (self._project.seeds if other.seed is None else (other.seed,))
+        }
+        settings = self._project.evaluate
+        found = paired_bootstrap(
+            ours,
+            theirs,
+            seed=_BOOTSTRAP_SEED,
+            resamples=settings.resamples,
+            confidence=settings.confidence,
+        )
+        return Comparison(
+            task=task,
+            model=model,
+            against=against,
+            metric=self._project.tasks[task].primary_metric,
+            difference=found.difference,
+            low=found.low,
+            high=found.high,
+            p_value=found.p_value,
+        )
+
+    def _complete(self) -> dict[tuple[str, str, str], list[Job]]:
+        """Return the evaluations of every model that was evaluated on every language and seed.
+
+        A mean over some languages only would not compare with the others.
+        """
+        found: dict[tuple[str, str, str], list[Job]] = defaultdict(list)
+        for result in self._evaluations:
+            job = result.decision.job
+            found[job.task, job.model or "", job.split or ""].append(job)
+        languages, seeds = len(self._project.languages), len(self._project.seeds)
+        return {
+            key: jobs
+            for key, jobs in found.items()
+            if len(jobs) == languages * (1 if jobs[0].seed is None else seeds)
+        }
+
+    def _primary(self, job: Job) -> Sample:
+        return self._metrics[job.id][0], self._groups[job.id]
 
     def _measure(self, result: JobResult, store: Store) -> None:
         job, action = result.decision.job, result.action

@@ -107,6 +107,7 @@ def test_results_again(finished: Path) -> None:
 
     assert "merged:ties" in shown
     assert "ROUGE-L" in shown
+    assert "| merged:ties |" in call("results", "--markdown", "--project", str(finished))
     assert as_json == json.loads((finished.parent / "results.json").read_text())
 
 

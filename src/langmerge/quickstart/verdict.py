@@ -1,11 +1,18 @@
-"""What came out of a run, in sentences that claim no more than the intervals allow."""
+"""What came out of a run, in sentences that claim no more than the tests allow."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from langmerge.plan.graph import BASE, COMBINED, INDIVIDUAL, merged
-from langmerge.results import Average, Measured, Results
+from langmerge.results import Average, Comparison, Results
+from langmerge.tables import interval
+
+_NAMES = {
+    BASE: "the base model",
+    INDIVIDUAL: "each language's own adapter",
+    COMBINED: "the combined model",
+}
 
 
 def verdict(found: Results, task: str, recipe: str) -> str:
@@ -14,54 +21,38 @@ def verdict(found: Results, task: str, recipe: str) -> str:
     model = merged(recipe)
     if model not in averages:
         return "The merged model was not evaluated on every language, so nothing is said about it."
-    return " ".join(_sentences(found, averages, model))
+    comparisons = [c for c in found.comparisons if c.task == task and c.model == model]
+    return " ".join(_sentences(found, averages, comparisons, model))
 
 
-def _sentences(found: Results, averages: dict[str, Average], model: str) -> Iterator[str]:
+def _sentences(
+    found: Results, averages: dict[str, Average], comparisons: list[Comparison], model: str
+) -> Iterator[str]:
     ours = averages[model].average
-    yield f"Averaged over {len(found.languages)} languages, the merged model reaches {_text(ours)}."
-    if BASE in averages:
-        base = averages[BASE].average
-        yield f"The base model has {_text(base)}: {_comparison(ours, base)}."
-    if INDIVIDUAL in averages:
-        individual = averages[INDIVIDUAL].average
-        share = f" ({100 * ours.value / individual.value:.0f}% of it)" if individual.value else ""
-        yield (
-            f"Each language's own adapter averages {_text(individual)}{share}: "
-            f"{_comparison(ours, individual)}."
-        )
-    if COMBINED in averages:
-        combined = averages[COMBINED]
-        stale = ", which is stale," if combined.stale else ""
-        yield (
-            f"The combined model{stale} has {_text(combined.average)}: "
-            f"{_comparison(ours, combined.average)}."
-        )
-    sizes = [s.n for s in found.scores if s.model == model and s.split == "test"]
     yield (
-        f"With {min(sizes)} to {max(sizes)} test rows a language the intervals are wide: "
-        "overlapping ones leave the order open."
-        if min(sizes) != max(sizes)
-        else f"With {sizes[0]} test rows a language the intervals are wide: "
-        "overlapping ones leave the order open."
+        f"Averaged over {len(found.languages)} languages, the merged model reaches "
+        f"{ours.value:.1f} ({interval(ours)})."
     )
+    for comparison in comparisons:
+        if comparison.against in _NAMES:
+            yield _compared(comparison, averages[comparison.against], ours.value, found.confidence)
+    sizes = {s.n for s in found.scores if s.model == model and s.split == "test"}
+    rows = " to ".join(str(size) for size in sorted({min(sizes), max(sizes)}))
+    yield f"With {rows} test rows a language the intervals are wide: take small gaps for noise."
 
 
-def _comparison(ours: Measured, other: Measured) -> str:
-    if None in (ours.low, ours.high, other.low, other.high):
-        return "too few rows to compare"
-    assert ours.low is not None
-    assert ours.high is not None
-    assert other.low is not None
-    assert other.high is not None
-    if ours.low > other.high:
-        return "merged is better, intervals apart"
-    if ours.high < other.low:
-        return "merged is worse, intervals apart"
-    return "intervals overlap"
-
-
-def _text(measured: Measured) -> str:
-    if measured.low is None or measured.high is None:
-        return f"{measured.value:.1f}"
-    return f"{measured.value:.1f} [{measured.low:.1f}, {measured.high:.1f}]"
+def _compared(comparison: Comparison, other: Average, ours: float, confidence: float) -> str:
+    name = _NAMES[comparison.against]
+    theirs = other.average.value
+    stale = ", trained before the newest rows" if other.stale else ""
+    share = f", {100 * ours / theirs:.0f}% of it" if comparison.against == INDIVIDUAL else ""
+    if comparison.low is None or comparison.high is None:
+        return f"Against {name} ({theirs:.1f}{stale}{share}): too few rows to tell."
+    difference = (
+        f"{comparison.difference:+.1f} points ({comparison.low:+.1f} to {comparison.high:+.1f})"
+    )
+    if comparison.p_value < 1 - confidence:
+        outcome = "better" if comparison.difference > 0 else "worse"
+    else:
+        outcome = "undecided at this size"
+    return f"Against {name} ({theirs:.1f}{stale}{share}): {difference}, {outcome}."

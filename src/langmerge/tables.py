@@ -1,0 +1,117 @@
+"""Results as tables of text, for the terminal and for Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import fmean
+
+from langmerge.plan.graph import BASE, BEST_SINGLE, COMBINED, INDIVIDUAL
+from langmerge.results import Average, JobCost, Measured, Results, Score
+
+_METRIC_NAMES = {
+    "macro_f1": "macro-F1",
+    "accuracy_norm": "accuracy (log-likelihood per byte)",
+    "rougeL": "ROUGE-L",
+}
+_ORDER = (BASE, INDIVIDUAL, BEST_SINGLE, COMBINED)
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A table of text; the first column is left-aligned, the others are numbers."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...]
+
+    def to_markdown(self) -> str:
+        """Return the table in Markdown, with its title and notes."""
+        alignment = ["---", *("---:" for _ in self.header[1:])]
+        lines = [self.header, alignment, *self.rows]
+        body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        return "\n\n".join([f"**{self.title}**", body, *self.notes])
+
+
+def score_table(found: Results, task: str) -> TextTable:
+    """Return the test scores of a task: models down, languages across, the mean with interval."""
+    metric = found.primary_metrics[task]
+    averages = [a for a in found.averages if a.task == task and a.split == "test"]
+    return TextTable(
+        title=f"{task}: {_METRIC_NAMES.get(metric, metric)} on test",
+        header=(
+            "model",
+            *found.languages,
+            "mean",
+            f"{100 * found.confidence:g}%",
+            "time",
+            "tokens",
+        ),
+        rows=tuple(
+            tuple(_row(found, average, metric)) for average in sorted(averages, key=_position)
+        ),
+        notes=tuple(_notes(found, task)),
+    )
+
+
+def interval(measured: Measured) -> str:
+    """Return an interval as text, a dash where there is none."""
+    if measured.low is None or measured.high is None:
+        return "-"
+    return f"{measured.low:.1f}–{measured.high:.1f}"
+
+
+def _position(average: Average) -> int:
+    """Return where a model stands in the table: what is compared with first, merges last."""
+    return _ORDER.index(average.model) if average.model in _ORDER else len(_ORDER)
+
+
+def _row(found: Results, average: Average, metric: str) -> Iterator[str]:
+    scores = [s for s in found.scores if s.model == average.model and _same_table(s, average)]
+    name = f"{average.model} (stale)" if average.stale else average.model
+    if chosen := {score.chosen for score in scores if score.chosen}:
+        name = f"{name} ({', '.join(sorted(chosen))})"
+    yield name
+    for language in found.languages:
+        values = [s.metrics[metric].value for s in scores if s.language == language]
+        yield f"{fmean(values):.1f}"
+    yield f"{average.average.value:.1f}"
+    yield interval(average.average)
+    yield from _training_cost(found, average)
+
+
+def _same_table(score: Score, average: Average) -> bool:
+    return score.task == average.task and score.split == average.split
+
+
+def _training_cost(found: Results, average: Average) -> tuple[str, str]:
+    """Return seconds and tokens of the training behind a model: all adapters', or combined's."""
+    if average.model == BASE:
+        return "", ""
+    is_combined = average.model == COMBINED
+    trained = [job for job in _training_jobs(found, average.task) if is_combined == _combined(job)]
+    seconds = sum(job.seconds or 0 for job in trained)
+    tokens = sum(job.tokens or 0 for job in trained)
+    return f"{seconds:.0f} s", f"{tokens / 1000:.1f}k"
+
+
+def _training_jobs(found: Results, task: str) -> list[JobCost]:
+    return [job for job in found.jobs if job.id.startswith(f"train/{task}/")]
+
+
+def _combined(job: JobCost) -> bool:
+    return f"/{COMBINED}/" in job.id
+
+
+def _notes(found: Results, task: str) -> Iterator[str]:
+    sizes = {s.language: s.n for s in found.scores if s.task == task and s.split == "test"}
+    if sizes:
+        rows = ", ".join(f"{language} {sizes[language]}" for language in found.languages)
+        yield (
+            f"Test rows: {rows}. The interval is of the mean; it resamples groups of rows, jointly "
+            "over languages. Time and tokens: of training all adapters a model is made of."
+        )
+    failed = [job.id for job in found.jobs if job.outcome in ("failed", "skipped")]
+    if failed:
+        yield f"Not done: {', '.join(failed[:5])}{' ...' if len(failed) > 5 else ''}"
