@@ -1,4 +1,3 @@
-import json
 import os
 import subprocess
 import sys
@@ -59,12 +58,6 @@ def test_moving_a_folder_changes_no_digest(checkpoint, tmp_path):
     before = resolve(checkpoint, tmp_path).identity()
     moved = checkpoint.rename(tmp_path / "elsewhere")
     assert resolve(moved, tmp_path).identity() == before
-
-
-def test_a_chat_template_is_noticed(checkpoint, tmp_path):
-    assert resolve(checkpoint, tmp_path).has_chat_template is False
-    (checkpoint / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ x }}"}))
-    assert resolve(checkpoint, tmp_path).has_chat_template is True
 
 
 def test_files_are_hashed_once(checkpoint, tmp_path, monkeypatch):

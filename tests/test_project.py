@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from langmerge.data import HubSource
 from langmerge.errors import ProjectError
 from langmerge.project import Project, load_project
 
@@ -153,3 +154,44 @@ def test_files_that_are_no_project(tmp_path: Path, content: bytes, expected: str
 def test_missing_file_names_init(tmp_path: Path) -> None:
     with pytest.raises(ProjectError, match="langmerge init"):
         load_project(tmp_path / "langmerge.yaml")
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (("[en, de]", "[en, combined]"), "the name of the combined model"),
+        (("[en, de]", "{en: {train: {dtype: bfloat16}}}"), "set train.dtype instead"),
+        (("[en, de]", "{en: {train: {learning_rat: 1}}}"), "languages.en.train: unknown key"),
+        (("[negative, positive]", '[a, b]\n    prompt: "no field"'), "has no field"),
+        (("[negative, positive]", "[a, b]\n    prompt: {{text}}"), "in quotes"),
+        (
+            ("data: data/{language}/{split}.jsonl", "data: {hub: {path: a, splits: {train: x}}}"),
+            "test",
+        ),
+    ],
+)
+def test_mistakes_that_would_show_late(
+    tmp_path: Path, change: tuple[str, str], expected: str
+) -> None:
+    with pytest.raises(ProjectError) as caught:
+        load(tmp_path, MINIMAL.replace(*change))
+    assert expected in str(caught.value)
+
+
+def test_repeated_seeds_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ProjectError, match="seeds repeat"):
+        load(tmp_path, MINIMAL + "seeds: [0, 0]\n")
+
+
+def test_a_hub_data_set_is_pinned_or_local(tmp_path: Path) -> None:
+    hub = "data: {hub: {path: somebody/set, name: '{language}'}}"
+    project = load(tmp_path, MINIMAL.replace("data: data/{language}/{split}.jsonl", hub))
+
+    with pytest.raises(ProjectError, match="no revision"):
+        project.data_for("sentiment", "de").sources("de", tmp_path)
+
+    (tmp_path / "somebody" / "set").mkdir(parents=True)
+    source = project.data_for("sentiment", "de").sources("de", tmp_path)["dev"]
+    assert source == HubSource(
+        str(tmp_path / "somebody/set"), name="de", split="validation", revision=None
+    )

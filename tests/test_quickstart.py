@@ -92,3 +92,15 @@ def test_missing_packages_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     with pytest.raises(MissingExtraError, match=r"langmerge\[quickstart\]"):
         prepare_gemma()
+
+
+def test_nothing_of_ones_own_is_overwritten(tmp_path: Path) -> None:
+    mine = tmp_path / "data" / "ja" / "train.jsonl"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+
+    with pytest.raises(ProjectError, match=r"ja/train\.jsonl: already there"):
+        write_quickstart_project(tmp_path, "sentiment", tmp_path / "base")
+
+    assert mine.read_text() == "mine"
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [mine]

@@ -136,4 +136,7 @@ def test_an_update_is_described_with_its_bill(tmp_path: Path, tiny_base_folder: 
     assert "Retrained: classification de (data.de changed)." in lines
     assert "Reused as they are: the adapters of en." in lines
     assert "Stale: combined" in lines
-    assert "Retraining the combined model took" in lines
+    assert "Training the combined model took" in lines
+    assert "on the older, smaller data" in lines
+    again = "\n".join(describe_update(run_project(project)))
+    assert "Nothing was retrained, so there is no bill." in again

@@ -73,7 +73,6 @@ class ResolvedBase:
         tokenizer_digest: of the tokenizer and its chat template.
         revision: the commit of a Hub model; None otherwise.
         checkpoint: where a GGUF file's conversion is kept once it was made; None otherwise.
-        has_chat_template: None where only loading would tell (Hub models, GGUF files).
     """
 
     kind: BaseKind
@@ -82,7 +81,6 @@ class ResolvedBase:
     tokenizer_digest: str
     revision: str | None = None
     checkpoint: Path | None = None
-    has_chat_template: bool | None = None
 
     def identity(self) -> dict[str, Any]:
         """Return what results that were made with this base depend on."""
@@ -130,7 +128,6 @@ def _resolve_folder(folder: Path, digests: _FileDigests) -> ResolvedBase:
         location=folder,
         weights_digest=digests.of_files([folder / "config.json", *weights]),
         tokenizer_digest=digests.of_files(tokenizer),
-        has_chat_template=_has_chat_template(folder),
     )
 
 
@@ -154,16 +151,6 @@ def _refuse_unusable(folder: Path) -> None:
             f"base {folder}: no tokenizer; expected one of {', '.join(_VOCABULARIES)} beside the "
             f"weights (transformers' save_pretrained writes it)"
         )
-
-
-def _has_chat_template(folder: Path) -> bool:
-    if (folder / "chat_template.jinja").is_file() or (folder / "chat_template.json").is_file():
-        return True
-    try:
-        config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return False
-    return bool(config.get("chat_template"))
 
 
 def _resolve_gguf(file: Path, digests: _FileDigests, cache_dir: Path) -> ResolvedBase:

@@ -10,6 +10,7 @@ from langmerge.data import Finding, Split, check_language_splits, compare_labels
 from langmerge.encoding import CutCounts, Encoder, Example
 from langmerge.errors import DataError
 from langmerge.examples import Presenter
+from langmerge.plan import Decision, plan
 from langmerge.plan.data import read_splits
 from langmerge.plan.graph import job_graph
 from langmerge.project import Project
@@ -46,6 +47,29 @@ class DataReport:
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
+    def without_errors(self) -> DataReport:
+        """Return the report itself.
+
+        Raises:
+            DataError: if it has errors, one line each.
+        """
+        if self.errors:
+            raise DataError("\n".join(self.errors))
+        return self
+
+
+def checked_plan(workspace: Workspace) -> list[Decision]:
+    """Return the plan of a project.
+
+    Raises:
+        DataError: naming everything wrong with the data, where that keeps it from being planned.
+    """
+    try:
+        return plan(workspace.planner())
+    except DataError:
+        check_data(workspace.project).without_errors()
+        raise
+
 
 def check_data(project: Project) -> DataReport:
     """Read all data of a project and report everything wrong with it, not only the first."""
@@ -63,19 +87,21 @@ def check_data(project: Project) -> DataReport:
     return report
 
 
-def check_before_training(workspace: Workspace) -> list[str]:
-    """Check all data, and what `train.max_length` cuts; return what to warn of.
+def check_before_training(workspace: Workspace, report: DataReport) -> list[str]:
+    """Check target modules, and what `train.max_length` cuts; return what to warn of.
 
     Raises:
-        DataError: one line per problem.
+        AdapterError: if a target matches no module of the base.
+        DataError: if too many examples of a language lose their whole completion.
     """
-    from langmerge.model import load_tokenizer
+    from langmerge.model import load_skeleton
+    from langmerge.train.lora import target_modules
 
-    report = check_data(workspace.project)
-    if report.errors:
-        raise DataError("\n".join(report.errors))
-    tokenizer = load_tokenizer(workspace.base)
-    return [*report.warnings, *check_lengths(workspace.project, report.splits, tokenizer)]
+    project = workspace.project
+    skeleton = load_skeleton(workspace.base)
+    for language in (None, *project.languages):
+        target_modules(skeleton, project.adapter_for(language).target_modules)
+    return check_lengths(project, report.splits, skeleton.tokenizer)
 
 
 def training_set(

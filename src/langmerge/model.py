@@ -11,12 +11,12 @@ from typing import Any, Literal
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.pytorch_utils import Conv1D
 
 from langmerge.adapter import Adapter
 from langmerge.base import ResolvedBase
-from langmerge.errors import AdapterError, BaseModelError, did_you_mean
+from langmerge.errors import AdapterError, BaseModelError, StorageError, did_you_mean
 from langmerge.gguf_conversion import convert_gguf
 from langmerge.quiet import quiet_transformers
 
@@ -150,6 +150,19 @@ def load_base(resolved: ResolvedBase, device: str = "auto", dtype: Dtype = "auto
     base = BaseModel(model.to(place).requires_grad_(False).eval(), tokenizer, resolved)
     refuse_unknown_head(base)
     return base
+
+
+def load_skeleton(resolved: ResolvedBase) -> BaseModel:
+    """Load a base without its weights: enough to know its modules, in a moment.
+
+    Raises:
+        BaseModelError: if its configuration cannot be loaded.
+    """
+    tokenizer = load_tokenizer(resolved)
+    with _loading(resolved) as source, torch.device("meta"):
+        auto: Any = AutoModelForCausalLM
+        model = auto.from_config(AutoConfig.from_pretrained(**source))
+    return BaseModel(model, tokenizer, resolved)
 
 
 def load_tokenizer(resolved: ResolvedBase) -> Any:
@@ -292,8 +305,13 @@ def save_merged_checkpoint(base: BaseModel, adapter: Adapter, folder: Path) -> P
     """
     _refuse_tied(base, adapter)
     with folded(base, adapter), quiet_transformers():
-        base.model.save_pretrained(folder)
-        base.tokenizer.save_pretrained(folder)
+        try:
+            base.model.save_pretrained(folder)
+            base.tokenizer.save_pretrained(folder)
+        except SafetensorError as error:
+            raise StorageError(
+                f"{folder}: cannot be written ({error}); is the disk full?"
+            ) from error
     return folder
 
 

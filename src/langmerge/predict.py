@@ -75,6 +75,8 @@ def _row(selection: Selection, text: str, choices: tuple[str, ...]) -> Row:
     task, example = selection.task, selection.example
     if task.type == "multiple_choice" and len(choices) < 2:
         raise ProjectError("--choice: give it at least twice, once for each candidate answer")
+    if task.type != "multiple_choice" and choices:
+        raise ProjectError(f"--choice: a {task.type} task has no choices of its own; leave it out")
     target = (choices or task.declared_labels() or ("",))[0]
     if example.messages:
         return Row("text", "text", {}, target, messages=(("user", text),))

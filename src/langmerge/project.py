@@ -28,6 +28,7 @@ from langmerge.tasks.base import DEFAULT
 from langmerge.train.config import LoraSettings, TrainConfig
 
 PROJECT_FILE = "langmerge.yaml"
+COMBINED_NAME = "combined"
 
 Comparison = Literal["base", "individual", "best-single", "combined"]
 
@@ -110,6 +111,16 @@ class EvaluateSettings(Settings):
     batch_tokens: int = Field(default=2048, ge=1, description="tokens in memory at once")
 
 
+class ReleaseSettings(Settings):
+    """What is released, and when the gate refuses a model that is worse than the released one."""
+
+    max_drop: float = Field(default=1.0, ge=0, description="points a language may lose")
+    on_undecided: Literal["warn", "refuse"] = Field(
+        default="warn", description="where a larger drop can be neither shown nor ruled out"
+    )
+    recipe: str | None = Field(default=None, description="of the released model; the first")
+
+
 class Project(Settings):
     """A validated project file; see `langmerge init` for a commented example."""
 
@@ -124,6 +135,7 @@ class Project(Settings):
     )
     compare: tuple[Comparison, ...] = ("base", "individual", "best-single", "combined")
     evaluate: EvaluateSettings = EvaluateSettings()
+    release: ReleaseSettings = ReleaseSettings()
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
 
     _path: Path = PrivateAttr(default=Path(PROJECT_FILE))
@@ -156,6 +168,13 @@ class Project(Settings):
             raise ValueError("YAML reads no as false; write Norwegian as 'no', in quotes")
         return value
 
+    @field_validator("seeds")
+    @classmethod
+    def _differ(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError(f"seeds repeat: {', '.join(map(str, seeds))}; name each seed once")
+        return seeds
+
     @field_validator("merge", mode="before")
     @classmethod
     def _from_short_form(cls, value: Any) -> Any:
@@ -169,10 +188,11 @@ class Project(Settings):
 
     @model_validator(mode="after")
     def _names_agree(self) -> Project:
+        if COMBINED_NAME in self.languages:
+            raise ValueError(f"languages: '{COMBINED_NAME}' is the name of the combined model")
         for language, settings in self.languages.items():
             _check_known(settings.data, self.tasks, f"languages.{language}.data", "task")
-            self.adapter_for(language)
-            self.train_for(language)
+            self._check_overrides(language)
             for name in self.tasks:
                 self._has_dev_for_choosing(name, language)
         for name, task in self.tasks.items():
@@ -186,11 +206,25 @@ class Project(Settings):
                     )
         for name, recipe in self.merge.items():
             _check_known(recipe.weights or {}, self.languages, f"merge.{name}.weights", "language")
+        _check_known([self.released_recipe], self.merge, "release.recipe", "recipe")
         return self
 
+    def _check_overrides(self, language: str) -> None:
+        where = f"languages.{language}"
+        if "dtype" in self.languages[language].train:
+            raise ValueError(
+                f"{where}.train.dtype: all languages share one base; set train.dtype instead"
+            )
+        for section, settings in (("adapter", self.adapter_for), ("train", self.train_for)):
+            try:
+                settings(language)
+            except ValidationError as error:
+                first = error.errors()[0]
+                key = ".".join(map(str, (where, section, *first["loc"])))
+                raise ValueError(f"{key}: {first['msg'].removeprefix('Value error, ')}") from None
+
     def _has_dev_for_choosing(self, task: str, language: str) -> None:
-        data = self.data_for(task, language)
-        if "best-single" in self.compare and data.hub is None and data.dev is None:
+        if "best-single" in self.compare and not self.has_dev(task, language):
             raise ValueError(
                 f"tasks.{task}.data: '{language}' has no dev: split, and compare: best-single "
                 "chooses on dev; add dev:, or take best-single out of compare:"
@@ -209,6 +243,16 @@ class Project(Settings):
     def data_for(self, task: str, language: str) -> DataConfig:
         """Return where a task's data of a language is."""
         return self.languages[language].data.get(task, self.tasks[task].data)
+
+    def has_dev(self, task: str, language: str) -> bool:
+        """Whether a task's data of a language has rows to choose and compare models by."""
+        data = self.data_for(task, language)
+        return data.dev is not None if data.hub is None else "dev" in data.hub.splits
+
+    @property
+    def released_recipe(self) -> str:
+        """The recipe of the merged model that is released."""
+        return self.release.recipe or next(iter(self.merge))
 
 
 def load_project(path: Path) -> Project:

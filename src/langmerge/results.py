@@ -308,6 +308,8 @@ def _cost(result: JobResult) -> JobCost:
     ledger: Mapping[str, object] = result.action.ledger if result.action else {}
     job = result.decision.job
     known = {name: ledger.get(name) for name in _LEDGER_FIELDS}
+    # A training that was killed and resumed took longer than its last process.
+    known["seconds"] = ledger.get("training_seconds", known["seconds"])
     return JobCost(
         id=job.id,
         kind=job.kind,

@@ -25,6 +25,7 @@ class Selection:
         language: the language it is asked in.
         adapter: the folder of the adapter on the base; None for the base alone.
         example: a training row of the language, which shows the form of the data.
+        stale: the model was trained on older data than the project has.
     """
 
     workspace: Workspace
@@ -32,6 +33,7 @@ class Selection:
     language: str
     adapter: Path | None
     example: Row
+    stale: bool = False
 
     @property
     def task(self) -> Task:
@@ -68,7 +70,7 @@ def select(
     recipes = [merged(recipe) for recipe in project.merge]
     model = _one_of(model or recipes[0], [*recipes, BASE, INDIVIDUAL, COMBINED], "model")
     planner = workspace.planner()
-    plan(planner)
+    decisions = {decision.job.id: decision for decision in plan(planner)}
 
     def output(job_id: str) -> Path:
         if "output" not in planner.facts.get(job_id, {}):
@@ -80,7 +82,8 @@ def select(
     made_by = _made_by(project, task, language, model)
     adapter = None if made_by is None else output(made_by)
     example = read_rows(output(data_id(task, language)) / "train.jsonl")[0]
-    return Selection(workspace, task, language, adapter, example)
+    stale = made_by is not None and decisions[made_by].action == "stale"
+    return Selection(workspace, task, language, adapter, example, stale)
 
 
 def _made_by(project: Project, task: str, language: str, model: str) -> str | None:

@@ -90,6 +90,11 @@ def _lines(node: yaml.Node, location: Location) -> Iterator[tuple[Location, int]
     yield location, node.start_mark.line + 1
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(
+                    problem="a key in braces; put a text that begins with '{' in quotes",
+                    problem_mark=key.start_mark,
+                )
             inner = (*location, key.value)
             yield from _lines(value, inner)
             yield inner, key.start_mark.line + 1

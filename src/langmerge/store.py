@@ -5,6 +5,8 @@ STORE/actions/KEY.json             which object a job's key produced, with facts
 STORE/objects/DIGEST/manifest.json files of the object with sizes and digests; written last
 STORE/objects/DIGEST/...           the files
 STORE/work/KEY/                    checkpoints of a job that has not finished
+STORE/ledger.jsonl                 every attempt at a job, one line each
+STORE/damaged/                     what `langmerge verify --repair` set aside
 ```
 
 An object is written to a temporary folder, synced and renamed, so a reader sees all of it or
@@ -15,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import json
 import os
 import shutil
@@ -32,6 +35,8 @@ _UNWRITABLE = {
     errno.ENOSPC: "the disk is full; free space and run again",
     errno.EDQUOT: "the disk quota is used up; free space and run again",
     errno.EROFS: "the file system is read-only; choose a writable project folder",
+    errno.ENOTDIR: "a file stands where a folder is needed; choose another folder",
+    errno.EEXIST: "a file stands where a folder is needed; choose another folder",
     errno.EACCES: "permission denied; choose a writable project folder",
 }
 
@@ -63,12 +68,15 @@ class Store:
 
     def action(self, key: str) -> Action | None:
         """Return the action recorded for a key, or None if there is none or its object is gone."""
+        action = self.recorded(key)
+        return action if action is not None and self._is_whole(action.output) else None
+
+    def recorded(self, key: str) -> Action | None:
+        """Return the action recorded for a key, whatever became of its object."""
         try:
-            record = json.loads(self._action_path(key).read_text(encoding="utf-8"))
-            action = Action(**record)
-        except (FileNotFoundError, json.JSONDecodeError, TypeError):
+            return Action(**json.loads(self._action_path(key).read_text(encoding="utf-8")))
+        except (FileNotFoundError, ValueError, TypeError):
             return None
-        return action if self._is_whole(action.output) else None
 
     def record(self, action: Action) -> Action:
         """Record a finished action, and return the one that counts: the first for its key."""
@@ -118,6 +126,78 @@ class Store:
         """Remove a finished job's checkpoints."""
         shutil.rmtree(self.root / "work" / key, ignore_errors=True)
 
+    def actions(self) -> list[Path]:
+        """Return the files of all actions, `KEY.json`, in the order of their keys."""
+        return sorted(self.root.glob("actions/[!.]*.json"))
+
+    def objects(self) -> list[Path]:
+        """Return the folders of all objects, named by digest, in the order of their digests."""
+        return sorted(self.root.glob("objects/[!.]*"))
+
+    def work_folders(self) -> list[Path]:
+        """Return the folders of unfinished jobs, named by key, in the order of their keys."""
+        return sorted(self.root.glob("work/[!.]*"))
+
+    def leftovers(self) -> list[Path]:
+        """Return what killed writes and removals left behind; live ones too, if one goes on."""
+        return sorted(
+            path
+            for pattern in ("actions/.*", "objects/.*", "work/*/.*")
+            for path in self.root.glob(pattern)
+        )
+
+    def damage(self, digest: str) -> str | None:
+        """Return what is wrong with an object's bytes, or None; reads every file of it."""
+        folder = self._object_path(digest)
+        try:
+            manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+            if (found := digest_of(manifest)) != digest:
+                return f"{_MANIFEST} has the digest {found}, expected the folder's name"
+            actual = _manifest_of(folder)
+        except (OSError, ValueError):
+            return f"{_MANIFEST} is missing or not readable"
+        actual.pop(_MANIFEST)
+        for name in sorted(manifest.keys() | actual.keys()):
+            if name not in actual:
+                return f"{name} is missing"
+            if name not in manifest:
+                return f"{name} is not in {_MANIFEST}"
+            if actual[name] != manifest[name]:
+                return (
+                    f"{name} has {actual[name]['size']} bytes with the digest "
+                    f"{actual[name]['sha256']}, expected {manifest[name]['size']} with "
+                    f"{manifest[name]['sha256']}"
+                )
+        return None
+
+    def remove_object(self, digest: str) -> None:
+        """Remove an object; killed in the middle, it leaves a leftover, never half an object.
+
+        Raises:
+            StorageError: if the store cannot be written.
+        """
+        folder = self._object_path(digest)
+        aside = folder.with_name(f".removing-{digest}")
+        with writing(folder):
+            if aside.exists():
+                shutil.rmtree(aside)
+            folder.rename(aside)
+            _sync(folder.parent)
+            shutil.rmtree(aside)
+
+    def set_aside(self, path: Path) -> Path:
+        """Move a damaged object or action to `damaged/`, where nothing uses it; return its place.
+
+        Raises:
+            StorageError: if the store cannot be written.
+        """
+        folder = self.root / "damaged"
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            names = itertools.chain([path.name], (f"{path.name}.{n}" for n in itertools.count(2)))
+            place = next(folder / name for name in names if not (folder / name).exists())
+            return path.rename(place)
+
     def _publish(self, folder: Path, digest: str) -> None:
         target = self._object_path(digest)
         if target.exists() and not self._is_whole(digest):
@@ -137,7 +217,7 @@ class Store:
             return all(
                 (folder / name).stat().st_size == entry["size"] for name, entry in manifest.items()
             )
-        except (FileNotFoundError, json.JSONDecodeError):
+        except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
             return False
 
     def _action_path(self, key: str) -> Path:
@@ -156,6 +236,24 @@ def writing(place: Path) -> Iterator[None]:
         if error.errno in _UNWRITABLE:
             raise StorageError(f"{place}: {_UNWRITABLE[error.errno]}") from error
         raise
+
+
+@contextlib.contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """Yield a folder to fill, which takes `target`'s name only if the block succeeds.
+
+    Raises:
+        StorageError: if it cannot be written.
+    """
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        try:
+            yield folder
+            folder.chmod(0o755)  # mkdtemp's is for its owner alone
+            folder.rename(target)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_atomically(path: Path, text: str) -> None:

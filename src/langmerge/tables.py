@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import fmean
 
-from langmerge.plan.graph import BASE, BEST_SINGLE, COMBINED, INDIVIDUAL
-from langmerge.results import Average, JobCost, Measured, Results, Score
+from langmerge.plan.graph import BASE, BEST_SINGLE, COMBINED, INDIVIDUAL, adapter_of
+from langmerge.results import Average, Comparison, JobCost, Measured, Results, Score
 
 _METRIC_NAMES = {
     "macro_f1": "macro-F1",
@@ -31,7 +32,8 @@ class TextTable:
         alignment = ["---", *("---:" for _ in self.header[1:])]
         lines = [self.header, alignment, *self.rows]
         body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-        return "\n\n".join([f"**{self.title}**", body, *self.notes])
+        notes = "\n".join(f"- {note}" for note in self.notes)
+        return "\n\n".join(part for part in (f"**{self.title}**", body, notes) if part)
 
 
 def score_table(found: Results, task: str) -> TextTable:
@@ -62,6 +64,37 @@ def interval(measured: Measured) -> str:
     return f"{measured.low:.1f}–{measured.high:.1f}"
 
 
+def matrix_table(found: Results, task: str) -> TextTable | None:
+    """Return the test scores of every adapter on every language; None where not asked for."""
+    metric = found.primary_metrics[task]
+    cells: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for score in found.scores:
+        if score.task == task and score.split == "test":
+            if score.model == INDIVIDUAL:
+                cells[score.language, score.language].append(score.metrics[metric].value)
+            elif score.model.startswith(adapter_of("")):
+                name = score.model.removeprefix(adapter_of(""))
+                cells[name, score.language].append(score.metrics[metric].value)
+    if len(cells) < len(found.languages) ** 2:
+        return None
+    return TextTable(
+        title=f"{task}: {_METRIC_NAMES.get(metric, metric)} on test, adapters down",
+        header=("adapter", *found.languages),
+        rows=tuple(
+            (adapter, *(f"{fmean(cells[adapter, code]):.1f}" for code in found.languages))
+            for adapter in found.languages
+        ),
+        notes=(),
+    )
+
+
+def _difference(compared: Comparison) -> str:
+    bounds = "too few rows for an interval"
+    if compared.low is not None and compared.high is not None:
+        bounds = f"{compared.low:+.1f} to {compared.high:+.1f}, p = {compared.p_value:.3f}"
+    return f"{compared.model} minus {compared.against}: {compared.difference:+.1f} ({bounds})"
+
+
 def _position(average: Average) -> int:
     """Return where a model stands in the table: what is compared with first, merges last."""
     return _ORDER.index(average.model) if average.model in _ORDER else len(_ORDER)
@@ -74,8 +107,7 @@ def _row(found: Results, average: Average, metric: str) -> Iterator[str]:
         name = f"{name} ({', '.join(sorted(chosen))})"
     yield name
     for language in found.languages:
-        values = [s.metrics[metric].value for s in scores if s.language == language]
-        yield f"{fmean(values):.1f}"
+        yield f"{fmean(s.metrics[metric].value for s in scores if s.language == language):.1f}"
     yield f"{average.average.value:.1f}"
     yield interval(average.average)
     yield from _training_cost(found, average)
@@ -107,11 +139,15 @@ def _combined(job: JobCost) -> bool:
 def _notes(found: Results, task: str) -> Iterator[str]:
     sizes = {s.language: s.n for s in found.scores if s.task == task and s.split == "test"}
     if sizes:
-        rows = ", ".join(f"{language} {sizes[language]}" for language in found.languages)
+        rows = ", ".join(f"{language} {n}" for language, n in sorted(sizes.items()))
         yield (
             f"Test rows: {rows}. The interval is of the mean; it resamples groups of rows, jointly "
-            "over languages. Time and tokens: of training all adapters a model is made of."
+            "over languages. Time and tokens: of training all adapters a model is made of"
+            f"{', with every seed' if len({s.seed for s in found.scores} - {None}) > 1 else ''}."
         )
+    for compared in found.comparisons:
+        if compared.task == task:
+            yield _difference(compared)
     failed = [job.id for job in found.jobs if job.outcome in ("failed", "skipped")]
     if failed:
         yield f"Not done: {', '.join(failed[:5])}{' ...' if len(failed) > 5 else ''}"

@@ -205,7 +205,7 @@ def test_messages_name_the_renamed_column(folder):
 def test_a_field_missing_in_a_later_row(folder):
     content = '{"text": "t", "label": "x"}\n{"text": "t"}\n'
     message = folder.problem("a.jsonl", content, RowSpec(("text_label",)))
-    assert "a.jsonl:2: field 'label': found nothing" in message
+    assert "a.jsonl:2: field 'label': not in this row, which has 'text'" in message
 
 
 def test_the_table_names_each_shape_by_its_name():

@@ -1,6 +1,7 @@
 """The local engine on a real tiny model: what is done, reused, left stale, and survives failure."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,8 @@ from projects import make_project, rows, write_rows
 
 from langmerge.cli.run import run_project
 from langmerge.engine import Run
-from langmerge.engine.local import _held
-from langmerge.errors import DataError, StorageError
+from langmerge.engine.local import held
+from langmerge.errors import DataError, StorageError, UserError
 from langmerge.results import RESULTS_FILE
 
 
@@ -129,7 +130,7 @@ def test_a_failing_language_leaves_the_others_finished(
         compare=["base", "individual"],
     )
     text = project.read_text().replace(
-        "- de\n- en\n- fr", "  de: {adapter: {target_modules: [nothing]}}\n  en: {}\n  fr: {}"
+        "- de\n- en\n- fr", "  de: {train: {learning_rate: 1.0e+30}}\n  en: {}\n  fr: {}"
     )
     project.write_text(text)
 
@@ -142,7 +143,7 @@ def test_a_failing_language_leaves_the_others_finished(
     }
     assert set(outcomes(run, "merge").values()) == {"skipped"}
     failed = run.results["train/classification/de/seed0"]
-    assert "'nothing' matches no linear module" in (failed.problem or "")
+    assert "training diverged" in (failed.problem or "")
     jobs = {job["id"]: job for job in json.loads((tmp_path / RESULTS_FILE).read_text())["jobs"]}
     assert jobs["train/classification/de/seed0"]["problem"] == failed.problem
 
@@ -157,7 +158,7 @@ def test_bad_data_stops_before_anything_runs(project: Path) -> None:
 
 
 def test_two_runs_at_once_are_refused(project: Path) -> None:
-    with _held(project.parent / ".langmerge"), pytest.raises(StorageError, match="is running this"):
+    with held(project.parent / ".langmerge"), pytest.raises(StorageError, match="is running this"):
         run_project(project)
 
 
@@ -184,3 +185,47 @@ def test_all_task_types_and_seeds(tmp_path: Path, tiny_base_folder: Path) -> Non
     assert all(score["chosen"] for score in results["scores"] if score["model"] == "best-single")
     matrix = [s for s in results["scores"] if s["model"] == "adapter:de" and s["split"] == "test"]
     assert {score["language"] for score in matrix} == {"en"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("target_modules: all-linear", "target_modules: [nothing]", "'nothing' matches no linear"),
+        ("target_modules: all-linear", "target_modules: '*.q_proj'", "not a regular expression"),
+        ("max_length: 64", "max_length: 8", "lose their whole completion"),
+    ],
+)
+def test_settings_that_cannot_work_stop_before_training(
+    project: Path, old: str, new: str, expected: str
+) -> None:
+    text = project.read_text().replace("  r: 2", "  r: 2\n  target_modules: all-linear")
+    project.write_text(text.replace(old, new))
+
+    with pytest.raises(UserError, match=re.escape(expected)):
+        run_project(project)
+    assert not (project.parent / ".langmerge").exists()
+
+
+def test_weights_follow_their_languages(tmp_path: Path, tiny_base_folder: Path) -> None:
+    digests = []
+    for order, weights in (
+        (["de", "en"], "{de: 0.9, en: 0.1}"),
+        (["en", "de"], "{de: 0.9, en: 0.1}"),
+        (["en", "de"], "{de: 0.1, en: 0.9}"),
+    ):
+        project = make_project(tmp_path, tiny_base_folder, languages=order, compare=["base"])
+        with project.open("a") as file:
+            file.write(f"merge: {{mean: {{method: mean, weights: {weights}}}}}\n")
+        run = run_project(project)
+        action = run.results["merge/classification/mean/seed0"].action
+        assert action is not None
+        digests.append(action.output)
+
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_the_order_of_languages_is_no_matter(tmp_path: Path, tiny_base_folder: Path) -> None:
+    for order in (["de", "en"], ["en", "de"]):
+        run = run_project(make_project(tmp_path, tiny_base_folder, languages=order))
+
+    assert not run.of("ran")

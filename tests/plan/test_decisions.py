@@ -197,3 +197,32 @@ def test_plan_as_json_without_torch(project: Pretender, tiny_base_folder: Path) 
     }  # fmt: skip
     combined = next(job for job in jobs if job["id"] == "train/classification/combined/seed0")
     assert combined["language"] is None
+
+
+def test_a_local_data_set_is_known_by_its_content(project: Pretender) -> None:
+    folder = project.project_file.parent
+    text = project.project_file.read_text()
+    data = "data: data/classification/{language}/{split}.jsonl"
+    hub = (
+        "data: {hub: {path: 'data/classification/{language}',"
+        " splits: {train: train, dev: dev, test: test}}}"
+    )
+    project.project_file.write_text(text.replace(data, hub))
+    before = {d.job.id: d.document for d in project.plan().values() if d.job.kind == "data"}
+
+    write_rows(
+        folder / "data/classification/de/train.jsonl", rows("classification", "de", "train", 9)
+    )
+
+    after = {d.job.id: d.document for d in project.plan().values() if d.job.kind == "data"}
+    assert [name for name in before if before[name] != after[name]] == ["data/classification/de"]
+
+
+def test_what_costs_otherwise_and_gives_the_same_is_not_keyed(project: Pretender) -> None:
+    project.run()
+    text = project.project_file.read_text()
+    project.project_file.write_text(
+        text.replace("max_length: 64", "max_length: 64\n  gradient_checkpointing: true")
+    )
+
+    assert {d.action for d in project.plan().values()} == {"reuse"}

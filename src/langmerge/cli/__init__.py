@@ -13,6 +13,7 @@ import typer
 
 from langmerge import __version__
 from langmerge.cli._console import show_error
+from langmerge.cli.analyze import analyze
 from langmerge.cli.check import check
 from langmerge.cli.export import export
 from langmerge.cli.init import init
@@ -30,7 +31,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for verb in (quickstart, init, check, plan, run, results, predict, export):
+for verb in (quickstart, init, check, plan, run, results, predict, export, analyze):
     app.command()(verb)
 
 

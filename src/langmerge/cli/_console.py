@@ -13,10 +13,13 @@ from rich.text import Text
 
 from langmerge.project import PROJECT_FILE
 
-out = Console(highlight=False)
+_PIPE_WIDTH = 1000
+"""A pipe or file has no edge at which a table would have to be cut."""
+
+out = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 """Results go to standard output; progress and errors to standard error."""
 
-err = Console(stderr=True, highlight=False)
+err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else _PIPE_WIDTH)
 
 ProjectOption = Annotated[
     Path, typer.Option("--project", help="The project file.", show_default=PROJECT_FILE)

@@ -25,9 +25,9 @@ def plan(project: ProjectOption = DEFAULT_PROJECT, json: JsonOption = False) -> 
 
 def plan_of(project: Path, baselines: bool = False) -> list[Decision]:
     """Return the plan of a project file."""
-    from langmerge.plan import plan as make_plan
+    from langmerge.check import checked_plan
 
-    return make_plan(open_workspace(project, baselines).planner())
+    return checked_plan(open_workspace(project, baselines))
 
 
 def show_plan(decisions: list[Decision]) -> None:

@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from langmerge.cli._console import DEFAULT_PROJECT, JsonOption, ProjectOption, out, show_json
+from langmerge.cli._console import (
+    DEFAULT_PROJECT,
+    JsonOption,
+    ProjectOption,
+    out,
+    show_json,
+    show_warnings,
+)
 
 
 def predict(  # noqa: PLR0917 - a verb's options, given by name
@@ -30,6 +37,8 @@ def predict(  # noqa: PLR0917 - a verb's options, given by name
     from langmerge.selection import select
 
     selection = select(project, task=task, language=language, model=model)
+    if selection.stale:
+        show_warnings([f"{model} was trained on older data than the project has"])
     texts = text or [line.rstrip("\n") for line in sys.stdin if line.strip()]
     answers = answer(selection, texts, tuple(choices or ()))
     if json:

@@ -23,6 +23,13 @@ class _TaskName(str, Enum):
     summarization = "summarization"
 
 
+_EXAMPLES = {
+    _TaskName.sentiment: '"Une très bonne surprise."',
+    _TaskName.reasoning: '"Quelle est la capitale de la France ?" --choice Paris --choice Rome',
+    _TaskName.summarization: '"La piscine ouvrira deux semaines plus tard à cause de travaux."',
+}
+
+
 def quickstart(
     task: Annotated[_TaskName, typer.Option(help="Which embedded data set.")] = _TaskName.sentiment,
     out_folder: Annotated[Path, typer.Option("--out", help="Where the project is made.")] = Path(
@@ -58,8 +65,8 @@ def quickstart(
 
     _step("Done")
     out.print(
-        f"{time.monotonic() - start:.0f} s in all. Next: langmerge predict --project {project} "
-        '--language fr "Une très bonne surprise."',
+        f"{time.monotonic() - start:.0f} s in all. Next: "
+        f"langmerge predict --project {project} --language fr {_EXAMPLES[task]}",
         soft_wrap=True,
     )
 

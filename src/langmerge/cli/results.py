@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -11,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from langmerge.cli._console import DEFAULT_PROJECT, JsonOption, ProjectOption, out, show_json
-from langmerge.results import load_results
-from langmerge.tables import TextTable, score_table
+from langmerge.results import Results, load_results
+from langmerge.tables import TextTable, matrix_table, score_table
 
 
 def results(
@@ -25,8 +26,8 @@ def results(
         show_json(load_results(project).model_dump())
     elif markdown:
         found = load_results(project)
-        for task in found.primary_metrics:
-            typer.echo(score_table(found, task).to_markdown() + "\n")
+        for table in _tables(found):
+            typer.echo(table.to_markdown() + "\n")
     else:
         show_results(project)
 
@@ -34,8 +35,15 @@ def results(
 def show_results(project: Path) -> None:
     """Print the table of every task."""
     found = load_results(project)
+    for table in _tables(found):
+        show_table(table)
+
+
+def _tables(found: Results) -> Iterator[TextTable]:
     for task in found.primary_metrics:
-        show_table(score_table(found, task))
+        yield score_table(found, task)
+        if (matrix := matrix_table(found, task)) is not None:
+            yield matrix
 
 
 def show_table(table: TextTable) -> None:

@@ -47,16 +47,19 @@ def run_project(path: Path, baselines: bool = False) -> Run:
     Raises:
         UserError: if the project or its data is wrong.
     """
-    from langmerge.check import check_before_training
+    from langmerge.check import check_before_training, check_data, checked_plan
     from langmerge.engine import run as run_plan
-    from langmerge.plan import plan as make_plan
     from langmerge.results import write_results
 
     workspace = open_workspace(path, baselines)
-    decisions = make_plan(workspace.planner())
+    decisions = checked_plan(workspace)
     out.print(summary(decisions))
-    if any(d.action == "run" and d.job.kind == "train" for d in decisions):
-        show_warnings(check_before_training(workspace))
+    running = {decision.job.kind for decision in decisions if decision.action == "run"}
+    if running:
+        report = check_data(workspace.project).without_errors()
+        show_warnings(report.warnings)
+        if "train" in running:
+            show_warnings(check_before_training(workspace, report))
     with ProgressDisplay(err) as display:
         outcome = run_plan(workspace.planner(), display)
     write_results(workspace, outcome)

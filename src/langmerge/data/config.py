@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from langmerge.data.hub import HubSource
 from langmerge.data.sources import FileSource
+from langmerge.errors import ProjectError
 from langmerge.settings import Settings
 
 SplitName = Literal["train", "dev", "test"]
@@ -27,10 +28,29 @@ class HubData(Settings):
     revision: str | None = None
     splits: Mapping[SplitName, str] = {"train": "train", "dev": "validation", "test": "test"}
 
-    def source(self, language: str, split: SplitName) -> HubSource:
-        """Return the source of one split; `{language}` in `path` and `name` is filled in."""
+    @field_validator("splits")
+    @classmethod
+    def _has_train_and_test(cls, splits: Mapping[SplitName, str]) -> Mapping[SplitName, str]:
+        if missing := {"train", "test"} - set(splits):
+            raise ValueError(f"'{min(missing)}' is missing; name the data set's split for it")
+        return splits
+
+    def source(self, language: str, split: SplitName, folder: Path) -> HubSource:
+        """Return the source of one split; `{language}` is filled in, a local path anchored.
+
+        Raises:
+            ProjectError: if it is not a local folder, and no commit pins it.
+        """
+        path = self.path.replace(_LANGUAGE, language)
+        if (folder / path).is_dir():
+            path = str(folder / path)
+        elif self.revision is None:
+            raise ProjectError(
+                f"hub data set '{path}': no revision:, so it could change unseen; give the 40 hex "
+                "digits of a commit, as the data set's page on the Hub shows them"
+            )
         return HubSource(
-            path=self.path.replace(_LANGUAGE, language),
+            path=path,
             name=self.name and self.name.replace(_LANGUAGE, language),
             split=self.splits[split].replace(_LANGUAGE, language),
             revision=self.revision,
@@ -74,7 +94,7 @@ class DataConfig(Settings):
     def sources(self, language: str, folder: Path) -> dict[SplitName, FileSource | HubSource]:
         """Return where each split of a language is read from; `folder` anchors relative paths."""
         if self.hub is not None:
-            return {split: self.hub.source(language, split) for split in self.hub.splits}
+            return {split: self.hub.source(language, split, folder) for split in self.hub.splits}
         paths = {split: getattr(self, split) for split in SPLITS}
         return {
             split: FileSource(folder / path.replace(_LANGUAGE, language), self.format)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from langmerge.data.messages import shown
-from langmerge.errors import DataError
+from langmerge.errors import DataError, did_you_mean
 
 
 def normalize_text(text: str) -> str:
@@ -43,7 +43,13 @@ class Record:
         Raises:
             DataError: it is missing, blank or not text.
         """
-        return self.required_text(self.values.get(name), name)
+        if name not in self.values:
+            raise self.error(
+                name,
+                f"not in this row, which has {', '.join(map(repr, self.values))}"
+                f"{did_you_mean(name, self.values) or '; add it or remove the row'}",
+            )
+        return self.required_text(self.values[name], name)
 
     def optional_text(self, name: str) -> str:
         """Return the text of an optional field; empty where there is none.

@@ -57,7 +57,7 @@ def records(source: Source) -> Records:
 def _read_file(source: FileSource) -> Records:
     try:
         if not source.path.is_file():
-            raise _missing(source.path)
+            raise missing_file(source.path)
     except OSError as error:
         raise DataError(
             f"{source}: cannot be read ({first_line(error)}); check that you may read its folder"
@@ -80,7 +80,8 @@ def _format_of(source: FileSource) -> Format:
     return found
 
 
-def _missing(path: Path) -> DataError:
+def missing_file(path: Path) -> DataError:
+    """Return (not raise) the error for a path that is no file, naming the nearest that is."""
     if path.is_dir():
         return DataError(f"{path}: found a folder, expected a file; name a file in it")
     # Climb to the first part that is missing: a misspelt folder is no misspelt file.

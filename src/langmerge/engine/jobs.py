@@ -11,15 +11,17 @@ from types import TracebackType
 from typing import Any
 
 from langmerge.adapter import Adapter
+from langmerge.canonical import digest_of
 from langmerge.check import training_set
 from langmerge.data import Row, Split, read_rows, write_rows
 from langmerge.encoding import Encoder, Example
+from langmerge.errors import DataError
 from langmerge.evaluate.predict import predict_rows
 from langmerge.examples import Presenter
 from langmerge.merge import merge
 from langmerge.model import BaseModel, folded, load_base
 from langmerge.plan import Job, Planner
-from langmerge.plan.data import facts_of, read_splits
+from langmerge.plan.data import facts_of, identify_sources, read_splits
 from langmerge.plan.graph import data_id, train_id
 from langmerge.plan.keys import adapter_used
 from langmerge.tasks.predictions import PREDICTIONS_FILE, write_predictions
@@ -61,18 +63,20 @@ class Workbench:
     ) -> None:
         self._folding.close()
 
-    def do(self, job: Job, key: str, progress: Progress) -> Produced:
-        """Carry out a job whose needs are done."""
+    def do(self, job: Job, document: Mapping[str, Any], progress: Progress) -> Produced:
+        """Carry out a job whose needs are done; `document` is its key document."""
         if job.kind == "data":
-            return self._read_data(job)
+            return self._read_data(job, document)
         if job.kind == "train":
-            return self._train(job, key, progress)
+            return self._train(job, digest_of(document), progress)
         if job.kind == "merge":
             return self._merge(job, progress)
         return self._evaluate(job)
 
-    def _read_data(self, job: Job) -> Produced:
+    def _read_data(self, job: Job, document: Mapping[str, Any]) -> Produced:
         splits = read_splits(self._project, job)
+        if identify_sources(self._project, job) != document["sources"]:
+            raise DataError(f"{job.id}: a file changed while it was read; run again")
 
         def build(folder: Path) -> None:
             for name, split in splits.items():
@@ -81,15 +85,20 @@ class Workbench:
         return Produced(self._store.put(build), facts_of(splits))
 
     def _train(self, job: Job, key: str, progress: Progress) -> Produced:
-        languages = list(self._project.languages) if job.language is None else [job.language]
+        # The combined model's examples in an order of their own: that of the project file, which
+        # its key does not hold, must not matter.
+        languages = sorted(self._project.languages) if job.language is None else [job.language]
+        config = self._project.train_for(job.language)
         examples = [
-            example for language in languages for example in self._training_set(job.task, language)
+            example
+            for language in languages
+            for example in self._training_set(job.task, language, config.max_length)
         ]
         result = train_adapter(
             self._base_with(None),
             examples,
             self._project.adapter_for(job.language),
-            self._project.train_for(job.language),
+            config,
             seed=job.seed or 0,
             checkpoint_dir=self._store.work(key),
             checkpoint_seconds=_CHECKPOINT_SECONDS,
@@ -140,9 +149,10 @@ class Workbench:
         adapter = adapter_used(job, self._project, self._planner.facts)
         base = self._base_with(adapter)
         rows = self._rows(job.task, job.language, job.split)
+        encoder = Encoder(base.tokenizer, self._project.train_for(job.language).max_length)
         predictions, tokens = predict_rows(
             base,
-            Presenter(task, job.language, self._encoder(base, job.language)),
+            Presenter(task, job.language, encoder),
             rows,
             batch_tokens=self._project.evaluate.batch_tokens,
         )
@@ -155,8 +165,8 @@ class Workbench:
         facts = {"adapter": adapter, "metrics": values, "rows": len(rows)}
         return Produced(output, facts, {"tokens": tokens})
 
-    def _training_set(self, task: str, language: str) -> tuple[Example, ...]:
-        encoder = self._encoder(self._base_with(None), language)
+    def _training_set(self, task: str, language: str, max_length: int) -> tuple[Example, ...]:
+        encoder = Encoder(self._base_with(None).tokenizer, max_length)
         split = Split(self._rows(task, language, "train"))
         found = training_set(self._project, task, language, split, encoder)
         return tuple(example for example in found.examples if not example.cut_wholly)
@@ -166,9 +176,6 @@ class Workbench:
 
     def _object_of(self, job_id: str) -> Path:
         return self._store.object(self._planner.facts[job_id]["output"])
-
-    def _encoder(self, base: BaseModel, language: str) -> Encoder:
-        return Encoder(base.tokenizer, self._project.train_for(language).max_length)
 
     def _base_with(self, adapter: str | None) -> BaseModel:
         """Return the base with an adapter folded into its weights, or with none."""

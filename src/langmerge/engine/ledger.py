@@ -1,38 +1,137 @@
-"""What a job cost: wall-clock, peak memory, and what it ran on."""
+"""What jobs cost, and `STORE/ledger.jsonl`: one line for every attempt of every run.
+
+Lines are only ever appended. A process killed while it wrote leaves half a line, which readers
+leave out; the next attempt starts a new one. A process killed while it worked leaves no line.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import platform
 import sys
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from langmerge.errors import LangmergeError, StorageError
+from langmerge.plan import Decision
+from langmerge.store import writing
+
+LEDGER_FILE = "ledger.jsonl"
+
 _RECORDED_PACKAGES = ("langmerge", "torch", "transformers", "peft")
 
 
+@dataclass
+class Attempt:
+    """An attempt at a job while it goes on.
+
+    Attributes:
+        cost: what `measured` fills in when the attempt ends, and the job's own part of the bill.
+        output: digest of the object it made; None until it has made one.
+    """
+
+    cost: dict[str, Any] = field(default_factory=dict)
+    output: str | None = None
+
+    def made(self, output: str, cost: Mapping[str, Any]) -> None:
+        """Take note of what the job made, and of its own part of the bill, such as tokens."""
+        self.output = output
+        self.cost.update(cost)
+
+
+class Ledger:
+    """The ledger of a store, open for one run.
+
+    Args:
+        store: the store's folder.
+    """
+
+    def __init__(self, store: Path) -> None:
+        self._path = store / LEDGER_FILE
+        self._run = uuid.uuid4().hex[:12]
+        self._start = time.monotonic()
+
+    @contextlib.contextmanager
+    def attempt(self, decision: Decision, key: str) -> Iterator[Attempt]:
+        """Measure the block, and append a line about it however it ends.
+
+        Raises:
+            StorageError: if the line cannot be written after the block succeeded.
+        """
+        attempt = Attempt()
+        about = {"run": self._run, **_about(decision), "key": key}
+        try:
+            with measured(attempt.cost):
+                yield attempt
+        except BaseException as error:
+            outcome = "failed" if isinstance(error, Exception) else "interrupted"
+            with contextlib.suppress(OSError, StorageError):  # the first error is the one to show
+                self._append({**about, "outcome": outcome, **attempt.cost, "error": _line(error)})
+            raise
+        self._append({**about, "outcome": "finished", "output": attempt.output, **attempt.cost})
+
+    def _append(self, entry: Mapping[str, Any]) -> None:
+        entry = {**entry, "run_seconds": round(time.monotonic() - self._start, 3)}
+        line = json.dumps(entry, ensure_ascii=False) + "\n"
+        with writing(self._path), self._path.open("ab+") as file:
+            if file.tell() and _last_byte(file.fileno(), file.tell()) != b"\n":
+                line = "\n" + line
+            file.write(line.encode())
+            file.flush()
+            os.fsync(file.fileno())
+
+
 @contextlib.contextmanager
-def measured() -> Iterator[dict[str, Any]]:
-    """Fill the yielded dict, when the block ends, with its cost.
+def measured(ledger: dict[str, Any]) -> Iterator[None]:
+    """Fill `ledger`, when the block ends, with its cost.
 
     Keys: `started` (UTC, ISO 8601), `seconds` (monotonic wall-clock), `peak_memory_bytes` (resident
     set of this process), `peak_gpu_memory_bytes` and `device`, `versions`.
     """
-    ledger: dict[str, Any] = {"started": datetime.now(timezone.utc).isoformat(timespec="seconds")}
+    ledger["started"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
     _reset_peaks()
     start = time.monotonic()
     try:
-        yield ledger
+        yield
     finally:
         ledger["seconds"] = round(time.monotonic() - start, 3)
         ledger["peak_memory_bytes"] = _peak_memory_bytes()
         ledger.update(_gpu())
         ledger["versions"] = {name: version(name) for name in _RECORDED_PACKAGES}
         ledger["python"] = platform.python_version()
+
+
+def _about(decision: Decision) -> dict[str, Any]:
+    """Return what an attempt's line says of its job; inputs are rows or adapters by language."""
+    job, document = decision.job, decision.document or {}
+    inputs = {"train": document.get("data"), "merge": document.get("adapters")}.get(job.kind)
+    names = ("kind", "task", "language", "model", "seed")
+    return {
+        "job": job.id,
+        **{name: getattr(job, name) for name in names},
+        "inputs": dict(inputs or {}),
+        "reason": decision.reason,
+    }
+
+
+def _line(error: BaseException) -> str:
+    """Return an error as one line; only those raised on purpose explain themselves."""
+    first = str(error).partition("\n")[0]
+    if isinstance(error, LangmergeError):
+        return first
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+
+
+def _last_byte(descriptor: int, size: int) -> bytes:
+    return os.pread(descriptor, 1, size - 1)
 
 
 def _reset_peaks() -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from langmerge.canonical import digest_of
-from langmerge.engine.ledger import measured
-from langmerge.errors import LangmergeError, StorageError
+from langmerge.engine.ledger import Ledger
+from langmerge.errors import BaseModelError, LangmergeError, StorageError
 from langmerge.plan import Decision, Job, Planner, job_graph
 from langmerge.plan.keys import Facts
 from langmerge.store import Action, writing
@@ -88,9 +88,10 @@ def run(planner: Planner, observer: Observer | None = None) -> Run:
     jobs = job_graph(planner.project)
     observer.started(jobs)
     outcome = Run()
-    with _held(planner.store.root), Workbench(planner) as workbench:
+    with held(planner.store.root), Workbench(planner) as workbench:
+        ledger = Ledger(planner.store.root)
         for job in jobs:
-            result = _do(job, planner, workbench, outcome, observer)
+            result = _do(job, planner, workbench, ledger, outcome, observer)
             outcome.results[job.id] = result
             if result.action is not None:
                 planner.learn(job, result.action)
@@ -101,7 +102,9 @@ def run(planner: Planner, observer: Observer | None = None) -> Run:
     return outcome
 
 
-def _do(job: Job, planner: Planner, workbench: Any, outcome: Run, observer: Observer) -> JobResult:
+def _do(
+    job: Job, planner: Planner, workbench: Any, ledger: Ledger, outcome: Run, observer: Observer
+) -> JobResult:
     for need in job.needs:
         if outcome.results[need].action is None:
             decision = Decision(job, "run", f"needs {need}")
@@ -113,10 +116,10 @@ def _do(job: Job, planner: Planner, workbench: Any, outcome: Run, observer: Obse
             kept: Outcome = "stale" if decision.action == "stale" else "reused"
             return JobResult(decision, kept, decision.result)
         observer.job_started(decision)
-        assert decision.document is not None
-        return JobResult(decision, "ran", _execute(job, decision, planner, workbench, observer))
-    except StorageError:
-        raise  # Nothing more can be kept: going on would only burn time.
+        action = _execute(decision, planner, workbench, ledger, observer)
+        return JobResult(decision, "ran", action)
+    except (StorageError, BaseModelError):
+        raise  # Nothing more can be kept, or nothing can be computed: going on would burn time.
     except LangmergeError as error:
         return JobResult(decision, "failed", problem=str(error))
     except Exception:
@@ -124,25 +127,27 @@ def _do(job: Job, planner: Planner, workbench: Any, outcome: Run, observer: Obse
 
 
 def _execute(
-    job: Job, decision: Decision, planner: Planner, workbench: Any, observer: Observer
+    decision: Decision, planner: Planner, workbench: Any, ledger: Ledger, observer: Observer
 ) -> Action:
-    document: Mapping[str, Any] = decision.document or {}
+    assert decision.document is not None
+    job, document = decision.job, decision.document
     key = digest_of(document)
 
     def progress(done: int, total: int, note: str = "") -> None:
         observer.job_progressed(job, done, total, note)
 
-    with measured() as ledger:
-        produced = workbench.do(job, key, progress)
-    action = Action(key, document, produced.output, produced.facts, {**ledger, **produced.ledger})
+    with ledger.attempt(decision, key) as attempt:
+        produced = workbench.do(job, document, progress)
+        attempt.made(produced.output, produced.ledger)
+    action = Action(key, document, produced.output, produced.facts, attempt.cost)
     recorded = planner.store.record(action)
     planner.store.clear_work(key)
     return recorded
 
 
 @contextlib.contextmanager
-def _held(store: Path) -> Iterator[None]:
-    """Hold the project for this process.
+def held(store: Path) -> Iterator[None]:
+    """Hold the project of a store for this process, created if need be.
 
     Raises:
         StorageError: naming the process that holds it.

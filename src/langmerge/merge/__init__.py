@@ -43,6 +43,7 @@ def merge(
     space: str | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     workers: int | None = None,
+    profile: str | None = None,
     **parameters: Any,
 ) -> Adapter:
     """Merge LoRA adapters of one base model into one adapter.
@@ -60,6 +61,7 @@ def merge(
         space: `dense`, `svd` or `core`; the method's own by default.
         on_progress: called with (modules done, modules in all).
         workers: how many modules are merged at a time; as many as there are cores by default.
+        profile: `mergekit` or `knots`, to take the defaults of that tool.
         **parameters: the method's own parameters (`density`, `lambda_`, ...).
 
     Returns:
@@ -71,5 +73,5 @@ def merge(
     """
     from langmerge.merge import engine
 
-    common = {"weights": weights, "rank": rank, "seed": seed, "space": space}
+    common = {"weights": weights, "rank": rank, "seed": seed, "space": space, "profile": profile}
     return engine.merge(adapters, method, parameters | common, on_progress, workers)

@@ -12,14 +12,14 @@ Which coordinates the entries are taken in is not the composition's affair: see 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from langmerge.merge.vectors import Buffers, TaskVector, Tile, tiles
+from langmerge.merge.vectors import Buffers, Merged, TaskVector, Tile, tiles
 
 
 class Tally(NamedTuple):
@@ -41,25 +41,54 @@ class Tally(NamedTuple):
 # Thins a tile in place; made for one task vector, which it may pass over to find a threshold.
 Thin = Callable[[Tensor, Tile], Tensor]
 Sparsify = Callable[[TaskVector], Thin]
-# 1.0 where the positive side counts, 0.0 where the negative one does.
-Elect = Callable[[Tally], Tensor]
+# A number about one adapter's task vectors over all modules; becomes their `statistic`.
+Survey = Callable[[Callable[[], Iterable[TaskVector]]], float]
+# 1.0 where the positive side counts, 0.0 where the negative one does; the flag says whether a sum
+# of zero counts as positive.
+Elect = Callable[[Tally, bool], Tensor]
 # (sum, weight) of what counts -> merged entry; the weight is a number where nothing is elected.
 Combine = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Composition:
-    """What a method does to the entries of one module's task vectors."""
+    """What a method does to the entries of one module's task vectors.
+
+    Attributes:
+        combine: turns the sum and the weight of what counts into the merged entry.
+        sparsify: thins each task vector, or None.
+        elect: decides which sign counts, or None where both do.
+        scale: the factor on the result.
+        survey: a pass over all modules of one adapter before any is merged, or None.
+        zero_by_majority: whether a sum of zero takes the sign that most sums of its module have;
+            costs one more pass over the module.
+    """
 
     combine: Combine
     sparsify: Sparsify | None = None
     elect: Elect | None = None
     scale: float = 1.0
+    survey: Survey | None = None
+    zero_by_majority: bool = False
 
     @property
     def linear(self) -> bool:
         """Whether the merge is a weighted sum of the task vectors."""
         return self.sparsify is None and self.elect is None
+
+
+@dataclass(frozen=True)
+class WholeModule:
+    """A method that works on a module's task vectors as matrices, not entry by entry.
+
+    Attributes:
+        merge: (task vectors, weight of all adapters) -> merged task vector.
+    """
+
+    merge: Callable[[Sequence[TaskVector], float], Merged]
+
+
+Method = Composition | WholeModule
 
 
 def merge_entries(
@@ -82,8 +111,27 @@ def merge_entries(
     shape, device = vectors[0].shape, vectors[0].b.device
     merged = torch.empty(shape, dtype=torch.float32, device=device)
     thin = [composition.sparsify(v) if composition.sparsify else None for v in vectors]
-    buffers = Buffers(6, shape, device)
     everyone = torch.tensor(total_weight, dtype=torch.float32, device=device)
+    zero_is_positive = True
+    if composition.zero_by_majority:
+        signs = sum(int(tally.total.sign().sum()) for _, tally in _tallies(vectors, thin, False))
+        zero_is_positive = signs >= 0
+    for tile, tally in _tallies(vectors, thin, composition.elect is not None):
+        if composition.elect is None:
+            result = composition.combine(tally.total, everyone)
+        else:
+            positive = composition.elect(tally, zero_is_positive)
+            result = composition.combine(*_elected(tally, positive))
+        torch.mul(result, composition.scale, out=tile.of(merged))
+    return merged
+
+
+def _tallies(
+    vectors: Sequence[TaskVector], thin: Sequence[Thin | None], by_sign: bool
+) -> Iterator[tuple[Tile, Tally]]:
+    """Yield each tile with its sums, in memory that the next tile uses again."""
+    shape, device = vectors[0].shape, vectors[0].b.device
+    buffers = Buffers(6, shape, device)
     for tile in tiles(shape, device):
         entries, flags, *sums = buffers.shaped(tile.shape)
         tally = Tally(*(s.zero_() for s in sums))
@@ -92,14 +140,9 @@ def merge_entries(
             if thin_tile is not None:
                 thin_tile(entries, tile)
             tally.total.add_(entries, alpha=vector.weight)
-            if composition.elect is not None:
+            if by_sign:
                 _count_sides(tally, entries, flags, vector.weight)
-        if composition.elect is None:
-            result = composition.combine(tally.total, everyone)
-        else:
-            result = composition.combine(*_elected(tally, composition.elect(tally)))
-        torch.mul(result, composition.scale, out=tile.of(merged))
-    return merged
+        yield tile, tally
 
 
 def _count_sides(tally: Tally, entries: Tensor, flags: Tensor, weight: float) -> None:

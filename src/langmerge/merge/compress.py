@@ -7,7 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from langmerge.merge.spaces.types import Merged, Product
+from langmerge.merge.factorize import svd_of_product
+from langmerge.merge.vectors import Merged, Product
 
 _OVERSAMPLING = 16
 _POWER_ITERATIONS = 2
@@ -50,7 +51,7 @@ def to_rank(merged: Merged, rank: int) -> Compressed:
     below its size, so that a flat spectrum costs a little of the optimum; otherwise exactly.
     """
     if isinstance(merged, Product):
-        left, values, right = _svd_of_product(merged)
+        left, values, right = svd_of_product(merged.b, merged.a)
         energy = float(values.square().sum())
     else:
         energy = float(merged.double().square().sum())
@@ -62,8 +63,10 @@ def to_rank(merged: Merged, rank: int) -> Compressed:
 
 def to_energy(merged: Merged, share: float) -> Compressed:
     """Return the factors of the smallest rank that keeps `share` of the energy."""
-    matrices = _svd_of_product(merged) if isinstance(merged, Product) else _exact_svd(merged)
-    left, values, right = matrices
+    if isinstance(merged, Product):
+        left, values, right = svd_of_product(merged.b, merged.a)
+    else:
+        left, values, right = _exact_svd(merged)
     energies = values.double().square().cumsum(0)
     energy = float(energies[-1])
     rank = int((energies < share * energy).sum()) + 1
@@ -78,14 +81,6 @@ def _cut(left: Tensor, values: Tensor, right: Tensor, rank: int, energy: float) 
     a = (root[:, None] * right[:rank]).to(torch.float32)
     kept = min(energy, float(values[:rank].double().square().sum()))
     return Compressed(Product(b.contiguous(), a.contiguous()), energy, kept)
-
-
-def _svd_of_product(product: Product) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the SVD of `b @ a`, by way of the small matrix between their orthonormal bases."""
-    q_b, r_b = torch.linalg.qr(product.b.double())
-    q_a, r_a = torch.linalg.qr(product.a.double().T)
-    left, values, right = torch.linalg.svd(r_b @ r_a.T, full_matrices=False)
-    return q_b @ left, values, right @ q_a.T
 
 
 def _exact_svd(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from langmerge.errors import MergeError
 
 if TYPE_CHECKING:
-    from langmerge.merge.composition import Composition
+    from langmerge.merge.composition import Method
 
 Space = Literal["dense", "svd", "core"]
 SPACES: tuple[str, ...] = typing.get_args(Space)
@@ -101,6 +101,7 @@ class MethodInfo:
         aliases: other names it goes by.
         parameters: its own parameters, beside weights, rank, space and seed.
         space: the space it works in unless a recipe names another.
+        spaces: the spaces it can work in.
         weights: what it asks of the weights.
         build: makes the composition from the parameters; imports torch.
     """
@@ -111,13 +112,14 @@ class MethodInfo:
     aliases: tuple[str, ...]
     parameters: tuple[Parameter, ...]
     space: Space
+    spaces: tuple[str, ...]
     weights: WeightRule
-    build: Callable[..., Composition]
+    build: Callable[..., Method]
 
 
 _methods: dict[str, MethodInfo] = {}
 
-_Build = TypeVar("_Build", bound="Callable[..., Composition]")
+_Build = TypeVar("_Build", bound="Callable[..., Method]")
 
 
 def register(
@@ -127,9 +129,10 @@ def register(
     name: str | None = None,
     aliases: tuple[str, ...] = (),
     space: Space = "dense",
+    spaces: tuple[str, ...] = SPACES,
     weights: WeightRule = "positive",
 ) -> Callable[[_Build], _Build]:
-    """Add a function that returns a `Composition` to the table of methods.
+    """Add a function that returns a `Composition` or a `WholeModule` to the table of methods.
 
     Its keyword arguments become the method's parameters: each needs a default, and a type that is
     `Annotated` with a `Spec` (`Density`, `Lambda`, or one's own).
@@ -140,6 +143,7 @@ def register(
         name: its name; the function's by default.
         aliases: other names for it.
         space: the space it works in by default.
+        spaces: the spaces it can work in.
         weights: what it asks of the weights: `positive` where they vote on signs, `nonzero-sum`
             where their sum is a divisor, or `any`.
 
@@ -155,6 +159,7 @@ def register(
             aliases=aliases,
             parameters=_parameters(build),
             space=space,
+            spaces=spaces,
             weights=weights,
             build=build,
         )
@@ -199,4 +204,25 @@ Density = Annotated[
 Lambda = Annotated[float, Spec("factor on the merged task vector")]
 Normalize = Annotated[
     bool, Spec("divide by the weights (an average); if false, the languages add up")
+]
+Trim = Annotated[
+    str,
+    Spec(
+        "what an entry's size is compared with: its tensor, or all of the adapter's model",
+        choices=("tensor", "model"),
+    ),
+]
+ZeroSign = Annotated[
+    str,
+    Spec(
+        "the sign of a sum of zero: plus, or that of most sums of the tensor",
+        choices=("plus", "majority"),
+    ),
+]
+Rescale = Annotated[
+    str,
+    Spec(
+        "how kept entries make up for the others: times 1/density, to the same L1 norm, or not",
+        choices=("density", "l1", "none"),
+    ),
 ]

@@ -11,12 +11,13 @@ from typing import Any
 # Importing the package registers the built-in methods.
 from langmerge.errors import MergeError, did_you_mean
 from langmerge.merge import methods as _builtin  # noqa: F401
+from langmerge.merge.profiles import profile_defaults
 from langmerge.merge.registry import SPACES, MethodInfo, Parameter, Spec, registered
 
 __all__ = ["MethodInfo", "Parameter", "Recipe", "Spec", "check_recipe", "method_info", "methods"]
 
 _ENERGY = re.compile(r"energy:(0?\.\d+|1(\.0*)?)")
-_COMMON = ("weights", "rank", "space", "seed")
+_COMMON = ("weights", "rank", "space", "seed", "profile")
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,8 @@ def check_recipe(
     Args:
         method: a method's name or alias.
         parameters: the method's parameters, and optionally `weights`, `rank`, `space` and `seed`.
-            `lambda` and `lambda_` are the same; None stands for the default.
+            `lambda` and `lambda_` are the same; None stands for the default. `profile` takes the
+            defaults from another tool (see `profiles`).
         n_adapters: how many adapters will be merged, where that is known.
 
     Raises:
@@ -101,6 +103,8 @@ def check_recipe(
                 f"{info.name} has no parameter '{key}'{did_you_mean(key, names)} "
                 f"(it takes {', '.join(names)})"
             )
+    defaults = profile_defaults(given.get("profile"), info.name)
+    given = {**defaults, **given}
     return Recipe(
         method=info.name,
         parameters={
@@ -109,7 +113,7 @@ def check_recipe(
         },
         weights=_checked_weights(given.get("weights"), info, given, n_adapters),
         rank=_checked_rank(given.get("rank", "full"), info.name),
-        space=_checked_space(given.get("space", info.space), info.name),
+        space=_checked_space(given.get("space", info.space), info),
         seed=_checked_seed(given.get("seed", 0), info.name),
     )
 
@@ -161,10 +165,17 @@ def _checked_rank(rank: Any, method: str) -> int | str:
     )
 
 
-def _checked_space(space: Any, method: str) -> str:
+def _checked_space(space: Any, info: MethodInfo) -> str:
     if space not in SPACES:
         hint = did_you_mean(str(space), SPACES)
-        raise MergeError(f"{method}: space is {space!r}, expected one of {', '.join(SPACES)}{hint}")
+        raise MergeError(
+            f"{info.name}: space is {space!r}, expected one of {', '.join(SPACES)}{hint}"
+        )
+    if space not in info.spaces:
+        raise MergeError(
+            f"{info.name}: space is {space!r}, but it works on whole matrices and only in "
+            f"{', '.join(info.spaces)}"
+        )
     return str(space)
 
 

@@ -9,6 +9,7 @@ that takes, never the result.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -24,12 +25,27 @@ _FAR_BELOW = torch.finfo(torch.float32).min
 
 def kth_largest_magnitude(vector: TaskVector, k: int) -> float:
     """Return the `k`-th largest of the entries' absolute values (1 is the largest)."""
-    rows, columns = vector.shape
-    sample = _sample(vector).sort(descending=True).values
+    return kth_largest_of_many(lambda: (vector,), k)
+
+
+def kth_largest_of_many(vectors: Callable[[], Iterable[TaskVector]], k: int) -> float:
+    """Return the `k`-th largest absolute value of all entries of several task vectors.
+
+    Args:
+        vectors: returns the task vectors, the same ones whenever it is called; one at a time is
+            enough.
+        k: 1 is the largest.
+    """
+    sample, ranks = _sample_of_many(vectors())
     margin = _MARGIN
     while True:
-        low, high = _bracket(sample, k / (rows * columns), margin)
-        above, inside = _above_and_inside(vector, low, high)
+        low, high = _bracket(sample, ranks, k, margin)
+        above, pieces = 0, []
+        for vector in vectors():
+            more, inside = _above_and_inside(vector, low, high)
+            above += more
+            pieces.append(inside)
+        inside = torch.cat(pieces)
         if above < k <= above + inside.numel():
             return kth_largest(inside, k - above)
         margin *= 4.0  # the sample misled
@@ -39,7 +55,8 @@ def kth_largest(values: Tensor, k: int) -> float:
     """Return the `k`-th largest of `values` (`[n]`, float32)."""
     while values.numel() > _FEW:
         sample = values[:: values.numel() // 1024].sort(descending=True).values
-        low, high = _bracket(sample, k / values.numel(), 4.0 / math.sqrt(sample.numel()))
+        ranks = torch.full_like(sample, values.numel() / sample.numel()).double().cumsum(0)
+        low, high = _bracket(sample, ranks, k, 4.0 / math.sqrt(sample.numel()))
         above = int((values > high).sum())
         inside = values[(values >= low) & (values <= high)]
         if not above < k <= above + inside.numel() or inside.numel() == values.numel():
@@ -48,13 +65,33 @@ def kth_largest(values: Tensor, k: int) -> float:
     return float(values.sort(descending=True).values[k - 1])
 
 
-def _bracket(sample: Tensor, share: float, margin: float) -> tuple[float, float]:
-    """Return two values of a descending `sample` that should enclose the top-`share` quantile."""
-    last = sample.numel() - 1
-    first, second = math.floor((share - margin) * last), math.ceil((share + margin) * last)
+def _bracket(sample: Tensor, ranks: Tensor, k: int, margin: float) -> tuple[float, float]:
+    """Return two values of a descending `sample` that should enclose the `k`-th largest of all.
+
+    Args:
+        sample: values, descending.
+        ranks: about how many of all values are at least as large as each; float64.
+        k: the wanted rank.
+        margin: how far off the ranks may be, as a share of all.
+    """
+    total = float(ranks[-1])
+    first = int(torch.searchsorted(ranks, k - margin * total)) - 1
+    second = int(torch.searchsorted(ranks, k + margin * total)) + 1
     high = float(sample[first]) if first >= 0 else math.inf
-    low = float(sample[second]) if second <= last else -math.inf
+    low = float(sample[second]) if second < sample.numel() else -math.inf
     return low, high
+
+
+def _sample_of_many(vectors: Iterable[TaskVector]) -> tuple[Tensor, Tensor]:
+    """Return a sample of the magnitudes, descending, and how many of all are at least as large."""
+    values, counts = [], []
+    for vector in vectors:
+        found = _sample(vector)
+        size = vector.shape[0] * vector.shape[1]
+        values.append(found)
+        counts.append(torch.full_like(found, size / found.numel(), dtype=torch.float64))
+    sample, order = torch.cat(values).sort(descending=True)
+    return sample, torch.cat(counts)[order].cumsum(0)
 
 
 def _sample(vector: TaskVector) -> Tensor:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -27,13 +28,24 @@ def map_threads(
     """Yield `function(item)` in the order of `items`, `workers` at a time.
 
     Each call computes on one thread, so that its result does not depend on `workers`: a matrix
-    product split over threads rounds differently.
+    product split over threads rounds differently. No more than `workers` results wait for the
+    caller, so that memory does not grow where it is slower than the threads.
     """
     with (
         _one_thread_per_operation(),
         ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
     ):
-        yield from pool.map(function, items)
+        waiting: deque[Future[_Result]] = deque()
+        try:
+            for item in items:
+                if len(waiting) > workers:
+                    yield waiting.popleft().result()
+                waiting.append(pool.submit(function, item))
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 @contextmanager

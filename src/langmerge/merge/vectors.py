@@ -19,6 +19,17 @@ _TILE_ROWS, _TILE_COLUMNS = 256, 512
 _GPU_TILE_ROWS, _GPU_TILE_COLUMNS = 4096, 4096
 
 
+class Product(NamedTuple):
+    """A matrix as a product, `b @ a`; `b` is `[rows, rank]` and `a` is `[rank, columns]`."""
+
+    b: Tensor
+    a: Tensor
+
+
+# A merged task vector: dense where no smaller form is known.
+Merged = Tensor | Product
+
+
 class Tile(NamedTuple):
     """A rectangle of a matrix."""
 
@@ -46,12 +57,16 @@ class TaskVector:
         a: `[rank, columns]` float32.
         weight: the adapter's weight.
         key: what random masks of this adapter and module are drawn from; unsigned 64 bits.
+        owner: the adapter's digest.
+        statistic: what a survey of all the adapter's modules found, where the method makes one.
     """
 
     b: Tensor
     a: Tensor
     weight: float = 1.0
     key: int = 0
+    owner: str = ""
+    statistic: float | None = None
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from langmerge.canonical import digest_of_file
+from langmerge.canonical import digest_of, digest_of_file
 from langmerge.data import FileSource, HubSource, Split, read_split
 from langmerge.data.config import SplitName
-from langmerge.errors import DataError
+from langmerge.data.sources import missing_file
 from langmerge.plan.graph import Job
 from langmerge.plan.keys import Facts
 from langmerge.project import Project
@@ -61,18 +62,20 @@ def peek(project: Project, job: Job) -> Facts | None:
 
 
 def _identity(source: FileSource | HubSource) -> dict[str, Any]:
-    if isinstance(source, HubSource):
-        return {
-            "hub": source.path,
-            "name": source.name,
-            "split": source.split,
-            "revision": source.revision,
-        }
-    try:
+    if isinstance(source, FileSource):
+        if not source.path.is_file():
+            raise missing_file(source.path)
         return {"sha256": digest_of_file(source.path), "format": source.format}
-    except FileNotFoundError:
-        raise DataError(
-            f"{source.path}: no such file; check data: in langmerge.yaml, or add the file"
-        ) from None
-    except IsADirectoryError:
-        raise DataError(f"{source.path}: a folder, expected a data file") from None
+    folder = Path(source.path)
+    is_local = folder.is_dir()
+    return {
+        "hub": _digest_of_folder(folder) if is_local else source.path,
+        "name": source.name,
+        "split": source.split,
+        "revision": source.revision,
+    }
+
+
+def _digest_of_folder(folder: Path) -> str:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return digest_of({str(path.relative_to(folder)): digest_of_file(path) for path in files})

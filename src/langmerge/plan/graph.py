@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 from langmerge.data.config import SplitName
-from langmerge.project import Project
+from langmerge.project import COMBINED_NAME, Project
 
 Kind = Literal["data", "train", "merge", "evaluate"]
 
 BASE = "base"
 INDIVIDUAL = "individual"
 BEST_SINGLE = "best-single"
-COMBINED = "combined"
+COMBINED = COMBINED_NAME
+
+GATE_SPLIT: SplitName = "dev"
+"""Releases are compared on dev: test is for reporting, and a gate looks at its rows every time."""
 
 
 def merged(recipe: str) -> str:
@@ -111,6 +114,8 @@ def _seed_jobs(project: Project, task: str, seed: int) -> Iterator[Job]:
             needs=needs,
         )  # fmt: skip
         yield from _evaluations(project, task, merged(recipe), seed, recipe)
+        if (recipe, seed) == (project.released_recipe, project.seeds[0]):
+            yield from _gate_evaluations(project, task, seed, recipe)
     yield from _adapter_evaluations(project, task, seed)
     if BEST_SINGLE in project.compare:
         yield from _best_single(project, task, seed)
@@ -129,6 +134,15 @@ def _evaluations(
         yield evaluation(task, model, language, seed=seed, split="test", recipe=recipe)
 
 
+def _gate_evaluations(project: Project, task: str, seed: int, recipe: str) -> Iterator[Job]:
+    """Yield the evaluations by which a release is compared with the one before it."""
+    for language in project.languages:
+        if project.has_dev(task, language):
+            yield evaluation(
+                task, merged(recipe), language, seed=seed, split=GATE_SPLIT, recipe=recipe
+            )
+
+
 def _adapter_evaluations(project: Project, task: str, seed: int) -> Iterator[Job]:
     """Yield what is asked of single adapters: own language, choosing on dev, the matrix."""
     for adapter in project.languages:
@@ -137,7 +151,8 @@ def _adapter_evaluations(project: Project, task: str, seed: int) -> Iterator[Job
         for language in project.languages:
             if BEST_SINGLE in project.compare:
                 yield evaluation(task, adapter_of(adapter), language, seed=seed, split="dev")
-            if project.evaluate.matrix and language != adapter:
+            is_individual = language == adapter and INDIVIDUAL in project.compare
+            if project.evaluate.matrix and not is_individual:
                 yield evaluation(task, adapter_of(adapter), language, seed=seed, split="test")
 
 

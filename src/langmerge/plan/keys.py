@@ -33,6 +33,10 @@ STEP_VERSIONS: Mapping[Kind, int] = {"data": 1, "train": 1, "merge": 1, "evaluat
 """Raised by hand when a step's meaning changes, so that older results no longer count."""
 
 
+_NO_EFFECT = {"gradient_checkpointing"}
+"""Training settings that change what training costs, and nothing about its result."""
+
+
 def job_document(
     job: Job, project: Project, base: ResolvedBase, facts: Mapping[str, Facts]
 ) -> dict[str, Any]:
@@ -94,7 +98,7 @@ def adapter_used(job: Job, project: Project, facts: Mapping[str, Facts]) -> str 
 def best_single(project: Project, task: str, seed: int, facts: Mapping[str, Facts]) -> str:
     """Return the language whose adapter has the highest mean dev score over all languages.
 
-    Ties go to the language listed first.
+    Ties go to the first in the alphabet.
     """
     metric = project.tasks[task].primary_metric
 
@@ -105,7 +109,7 @@ def best_single(project: Project, task: str, seed: int, facts: Mapping[str, Fact
         ]
         return sum(scores) / len(scores)
 
-    return max(project.languages, key=mean_on_dev)
+    return max(sorted(project.languages), key=mean_on_dev)
 
 
 def _train_document(
@@ -118,7 +122,7 @@ def _train_document(
         "data": {code: _split_digest(facts, job.task, code, "train") for code in languages},
         "task": {code: task.identity(code) for code in languages},
         "adapter": project.adapter_for(job.language).model_dump(mode="json"),
-        "train": project.train_for(job.language).model_dump(mode="json"),
+        "train": project.train_for(job.language).model_dump(mode="json", exclude=_NO_EFFECT),
         "seed": job.seed,
     }
 
@@ -128,13 +132,14 @@ def _merge_document(
 ) -> dict[str, Any]:
     assert job.recipe is not None
     seed = job.seed or 0
-    recipe = project.merge[job.recipe].checked(list(project.languages), seed)
+    languages = list(project.languages)
+    recipe = project.merge[job.recipe].checked(languages, seed)
+    weights = None if recipe.weights is None else dict(zip(languages, recipe.weights, strict=True))
     return {
         "adapters": {
-            language: facts[train_id(job.task, language, seed)]["output"]
-            for language in project.languages
+            language: facts[train_id(job.task, language, seed)]["output"] for language in languages
         },
-        "recipe": recipe.as_dict(),
+        "recipe": {**recipe.as_dict(), "weights": weights},
     }
 
 
@@ -150,6 +155,7 @@ def _evaluate_document(
         "data": _split_digest(facts, job.task, job.language, job.split),
         "task": project.tasks[job.task].evaluation_identity(job.language),
         "max_length": project.train_for(job.language).max_length,
+        "dtype": project.train.dtype,
     }
 
 

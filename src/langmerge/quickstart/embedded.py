@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
@@ -84,13 +85,33 @@ def write_quickstart_project(folder: Path, task: QuickstartTask, base: Path) -> 
                 "choose another folder with --out, or go on with `langmerge run`"
             )
         return project_file
-    for language in LANGUAGES:
-        for split in SPLITS:
-            rows = embedded_rows(task, language, split)
-            path = folder / "data" / language / f"{split}.jsonl"
-            write_atomically(path, "\n".join(rows) + "\n")
-    write_atomically(project_file, content)  # Last: a project file stands for a whole project.
+    data = {
+        folder / "data" / language / f"{split}.jsonl": lines(embedded_rows(task, language, split))
+        for language in LANGUAGES
+        for split in SPLITS
+    }
+    # The project file last: where it stands, the project is whole.
+    write_new_files({**data, project_file: content})
     return project_file
+
+
+def write_new_files(contents: Mapping[Path, str]) -> None:
+    """Write files, in order, that must not be there yet unless with the same content.
+
+    Raises:
+        ProjectError: if a file would be lost; nothing is written then.
+        StorageError: if one cannot be written.
+    """
+    for path, content in contents.items():
+        if path.exists() and (path.is_dir() or path.read_bytes() != content.encode()):
+            raise ProjectError(f"{path}: already there, left as it is; choose another folder")
+    for path, content in contents.items():
+        write_atomically(path, content)
+
+
+def lines(rows: Iterable[str]) -> str:
+    """Return rows as the content of a JSON Lines file."""
+    return "".join(f"{row}\n" for row in rows)
 
 
 def add_update_rows(folder: Path, task: QuickstartTask) -> int:
@@ -103,7 +124,7 @@ def add_update_rows(folder: Path, task: QuickstartTask) -> int:
     known = set(train.read_text(encoding="utf-8").splitlines())
     new = [row for row in embedded_rows(task, UPDATED_LANGUAGE, "update") if row not in known]
     if new:
-        write_atomically(train, train.read_text(encoding="utf-8") + "\n".join(new) + "\n")
+        write_atomically(train, train.read_text(encoding="utf-8") + lines(new))
     return len(new)
 
 

@@ -7,8 +7,12 @@ from typing import get_args
 
 from langmerge.data.config import SPLITS
 from langmerge.project import PROJECT_FILE
-from langmerge.quickstart.embedded import QuickstartTask, embedded_rows
-from langmerge.store import write_atomically
+from langmerge.quickstart.embedded import (
+    QuickstartTask,
+    embedded_rows,
+    lines,
+    write_new_files,
+)
 
 _PROJECT = """\
 # A langmerge project. Keys follow PEFT (adapter) and transformers (train).
@@ -22,7 +26,7 @@ base: ./base-model
 # A list, or a mapping where a language does something differently:
 #   languages:
 #     en:
-#     de: {train: {num_train_epochs: 5}, adapter: {r: 32}, data: {sentiment: ./german.csv}}
+#     de: {train: {num_train_epochs: 5}, adapter: {r: 32}, data: {sentiment: "german/{split}.csv"}}
 languages: [en, de]
 
 tasks:
@@ -60,7 +64,7 @@ train:
   warmup_ratio: 0.05
   max_length: 512                   # tokens of prompt and completion; longer ones are cut
 
-# Recipes by name; `langmerge merge --help` lists methods and their parameters.
+# Recipes by name; docs/methods lists methods and their parameters.
 merge:
   ties: {method: ties, density: 1.0}
   dts: {method: DTS, density: 0.8}  # DARE-TIES
@@ -79,15 +83,17 @@ def write_sample_project(folder: Path) -> list[Path]:
     """Write the commented project file and a few sample rows per split; return the files written.
 
     Raises:
+        ProjectError: if a file is there already.
         StorageError: if nothing can be written there.
     """
-    written = []
-    for task in get_args(QuickstartTask):
-        for language in _LANGUAGES:
-            for split in SPLITS:
-                path = folder / "data" / task / language / f"{split}.jsonl"
-                rows = embedded_rows(task, language, split)[:_ROWS_PER_SPLIT]
-                write_atomically(path, "\n".join(rows) + "\n")
-                written.append(path)
-    write_atomically(folder / PROJECT_FILE, _PROJECT)
-    return [folder / PROJECT_FILE, *written]
+    data = {
+        folder / "data" / task / language / f"{split}.jsonl": lines(
+            embedded_rows(task, language, split)[:_ROWS_PER_SPLIT]
+        )
+        for task in get_args(QuickstartTask)
+        for language in _LANGUAGES
+        for split in SPLITS
+    }
+    contents = {**data, folder / PROJECT_FILE: _PROJECT}
+    write_new_files(contents)
+    return list(contents)

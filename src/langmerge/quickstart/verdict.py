@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from langmerge.plan.graph import BASE, COMBINED, INDIVIDUAL, merged
+from langmerge.plan.graph import BASE, BEST_SINGLE, COMBINED, INDIVIDUAL, merged
 from langmerge.results import Average, Comparison, Results
 from langmerge.tables import interval
 
 _NAMES = {
     BASE: "the base model",
     INDIVIDUAL: "each language's own adapter",
+    BEST_SINGLE: "the best single adapter",
     COMBINED: "the combined model",
 }
 
@@ -38,7 +39,7 @@ def _sentences(
             yield _compared(comparison, averages[comparison.against], ours.value, found.confidence)
     sizes = {s.n for s in found.scores if s.model == model and s.split == "test"}
     rows = " to ".join(str(size) for size in sorted({min(sizes), max(sizes)}))
-    yield f"With {rows} test rows a language the intervals are wide: take small gaps for noise."
+    yield f"With {rows} test rows a language, gaps of a few points are noise."
 
 
 def _compared(comparison: Comparison, other: Average, ours: float, confidence: float) -> str:

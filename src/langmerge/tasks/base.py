@@ -22,12 +22,13 @@ _SHAPE_PROMPTS = {"prompt": "{prompt}", "instruction": "{instruction}\n{input}"}
 """Prompts of shapes that bring their own wording, by a field only they give."""
 
 
-def _well_formed(template: str) -> str:
-    template_fields(template)
+def _has_fields(template: str) -> str:
+    if not template_fields(template):
+        raise ValueError(f"'{template}' has no field; name a column in braces: '{{text}}'")
     return template
 
 
-Template = Annotated[str, AfterValidator(_well_formed)]
+Template = Annotated[str, AfterValidator(_has_fields)]
 
 
 def _has_completion_slot(template: str) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from langmerge.settings import Settings
 
@@ -25,6 +26,19 @@ class LoraSettings(Settings):
     alpha_pattern: Mapping[str, float] = {}
     use_rslora: bool = False
     bias: Literal["none"] = "none"
+
+    @field_validator("target_modules")
+    @classmethod
+    def _is_expression(cls, targets: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if isinstance(targets, str):
+            try:
+                re.compile(targets)
+            except re.error as error:
+                raise ValueError(
+                    f"'{targets}' is not a regular expression ({error}); give one, a list of "
+                    f"names, or {ALL_LINEAR}"
+                ) from None
+        return targets
 
 
 class TrainConfig(Settings):

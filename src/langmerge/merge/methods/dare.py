@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from langmerge.merge.registry import Density, Lambda, Normalize, Spec, register
+from langmerge.merge.registry import Density, Lambda, Normalize, Rescale, ZeroSign, register
 
 if TYPE_CHECKING:
     from langmerge.merge.composition import Composition
-
-Rescale = Annotated[
-    str,
-    Spec(
-        "how kept entries make up for dropped ones: times 1/density, to the same L1 norm, or not",
-        choices=("density", "l1", "none"),
-    ),
-]
-
 
 @register(
     summary="drop entries at random and rescale the rest, then average",
@@ -52,6 +43,7 @@ def dare_ties(
     lambda_: Lambda = 1.0,
     normalize: Normalize = True,
     rescale: Rescale = "density",
+    zero_sign: ZeroSign = "plus",
 ) -> Composition:
     """TIES with random dropping in place of trimming."""
     from langmerge.merge.composition import Composition
@@ -64,4 +56,5 @@ def dare_ties(
         elect=elect_by_mass,
         combine=combine(normalize),
         scale=lambda_,
+        zero_by_majority=zero_sign == "majority",
     )

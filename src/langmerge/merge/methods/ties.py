@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from langmerge.merge.registry import Density, Lambda, Normalize, register
+from langmerge.merge.registry import (
+    Density,
+    Lambda,
+    Normalize,
+    Rescale,
+    Trim,
+    ZeroSign,
+    register,
+)
 
 if TYPE_CHECKING:
     from langmerge.merge.composition import Composition
@@ -15,17 +23,25 @@ if TYPE_CHECKING:
     source="Yadav et al. 2023, arXiv:2306.01708",
 )
 def ties(
-    *, density: Density = 1.0, lambda_: Lambda = 1.0, normalize: Normalize = True
+    *,
+    density: Density = 1.0,
+    lambda_: Lambda = 1.0,
+    normalize: Normalize = True,
+    rescale: Rescale = "none",
+    trim: Trim = "tensor",
+    zero_sign: ZeroSign = "plus",
 ) -> Composition:
     """`lambda * sum(m_i w_i d_i) / sum(m_i w_i)`, `m_i` where a kept entry has the elected sign."""
     from langmerge.merge.composition import Composition
     from langmerge.merge.steps.combine import combine
     from langmerge.merge.steps.elect_by_mass import elect_by_mass
-    from langmerge.merge.steps.keep_largest import keep_largest
+    from langmerge.merge.steps.keep_largest import keep_largest, model_threshold
 
     return Composition(
-        sparsify=keep_largest(density),
+        sparsify=keep_largest(density, rescale),
         elect=elect_by_mass,
         combine=combine(normalize),
         scale=lambda_,
+        survey=model_threshold(density) if trim == "model" else None,
+        zero_by_majority=zero_sign == "majority",
     )

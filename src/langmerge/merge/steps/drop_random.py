@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from langmerge.merge.composition import Sparsify, Thin
 from langmerge.merge.random import uniform_bits
-from langmerge.merge.vectors import Buffers, TaskVector, Tile, tiles
+from langmerge.merge.steps.rescale import rescale_factor
+from langmerge.merge.vectors import TaskVector, Tile
 
 
 def drop_random(density: float, rescale: str = "density") -> Sparsify:
@@ -15,9 +15,7 @@ def drop_random(density: float, rescale: str = "density") -> Sparsify:
 
     Args:
         density: the probability of keeping an entry, in (0, 1].
-        rescale: how the kept entries make up for the dropped ones: `density` multiplies them by
-            1/density, which keeps every entry's expectation (Yu et al., arXiv:2311.03099);
-            `l1` keeps the task vector's L1 norm (mergekit); `none` leaves them.
+        rescale: `density`, `l1` or `none`; see `rescale_factor`.
     """
     # Bits are uniform over the signed 32-bit numbers.
     limit = round(density * 2**32) - 2**31
@@ -32,9 +30,7 @@ def drop_random(density: float, rescale: str = "density") -> Sparsify:
             # In place the comparison gives 0 and 1, which multiply faster than booleans.
             return entries.mul_(bits.lt_(limit))
 
-        factor = {"density": 1.0 / density, "none": 1.0}.get(rescale)
-        if factor is None:
-            factor = _l1_ratio(vector, drop)
+        factor = rescale_factor(rescale, density, vector, drop)
 
         def thin(entries: Tensor, tile: Tile) -> Tensor:
             return drop(entries, tile).mul_(factor)
@@ -42,19 +38,6 @@ def drop_random(density: float, rescale: str = "density") -> Sparsify:
         return thin
 
     return fit
-
-
-def _l1_ratio(vector: TaskVector, drop: Thin) -> float:
-    """Return the L1 norm of the task vector over that of what `drop` leaves of it."""
-    device = vector.b.device
-    buffers = Buffers(1, vector.shape, device)
-    before = after = 0.0
-    for tile in tiles(vector.shape, device):
-        (entries,) = buffers.shaped(tile.shape)
-        vector.tile(tile, out=entries)
-        before += float(torch.linalg.vector_norm(entries, 1))
-        after += float(torch.linalg.vector_norm(drop(entries, tile), 1))
-    return before / after if after > 0.0 else 1.0
 
 
 def _keep_all(entries: Tensor, tile: Tile) -> Tensor:

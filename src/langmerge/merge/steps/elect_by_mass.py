@@ -8,9 +8,11 @@ from torch import Tensor
 from langmerge.merge.composition import Tally
 
 
-def elect_by_mass(tally: Tally) -> Tensor:
-    """Elect the sign of the weighted sum; a sum of zero counts as positive.
+def elect_by_mass(tally: Tally, zero_is_positive: bool = True) -> Tensor:
+    """Elect the sign of the weighted sum (Yadav et al., arXiv:2306.01708, section 4).
 
-    Yadav et al., arXiv:2306.01708, section 4; the choice for zero is mergekit's.
+    What a sum of zero counts as is positive in mergekit, and the sign of most sums in the authors'
+    code: see `Composition.zero_by_majority`.
     """
-    return torch.ge(tally.total, 0.0, out=torch.empty_like(tally.total))
+    compare = torch.ge if zero_is_positive else torch.gt
+    return compare(tally.total, 0.0, out=torch.empty_like(tally.total))

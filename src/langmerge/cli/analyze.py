@@ -1,0 +1,112 @@
+"""`langmerge analyze`: adapters compared as vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.progress import Progress
+from rich.text import Text
+from rich.tree import Tree
+
+from langmerge.cli._console import JsonOption, err, out, show_json
+from langmerge.cli.results import show_table
+from langmerge.errors import AdapterError
+from langmerge.tables import TextTable
+
+if TYPE_CHECKING:
+    from langmerge.analysis import Analysis
+
+
+def analyze(
+    adapters: Annotated[
+        list[str],
+        typer.Argument(help="Adapters' folders, named as the folder or by NAME=FOLDER."),
+    ],
+    merged: Annotated[
+        Path | None, typer.Option(help="A merged adapter's folder: what it keeps of each.")
+    ] = None,
+    density: Annotated[
+        float, typer.Option(help="Share of entries kept before signs are compared; 0: no signs.")
+    ] = 0.2,
+    json: JsonOption = False,
+) -> None:
+    """Compare adapters of one base: cosines, signs, subspaces, ranks, clusters."""
+    if not 0 <= density <= 1:
+        raise AdapterError(f"--density is {density:g}, expected a number from 0 to 1")
+    folders = named(adapters)
+
+    from langmerge.analysis import analyze as compare
+
+    with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
+        task = progress.add_task("comparing modules", total=None)
+        analysis = compare(
+            folders,
+            merged=merged,
+            density=density or None,
+            on_progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    if json:
+        show_json(analysis.to_json())
+    else:
+        show_analysis(analysis)
+
+
+def named(adapters: Sequence[str]) -> dict[str, Path]:
+    """Return the folders by name: the given one of `NAME=FOLDER`, or the folder's own.
+
+    Raises:
+        AdapterError: if two have the same name.
+    """
+    folders: dict[str, Path] = {}
+    for text in adapters:
+        name, equals, folder = text.partition("=")
+        path = Path(text) if not equals or Path(text).is_dir() else Path(folder)
+        name = name if equals and path != Path(text) else path.resolve().name
+        if name in folders:
+            raise AdapterError(
+                f"{path}: named '{name}' like {folders[name]}; name both, as in "
+                f"{name}-1={folders[name]} {name}-2={path}"
+            )
+        folders[name] = path
+    return folders
+
+
+def show_analysis(analysis: Analysis) -> None:
+    """Print the tables and the dendrogram."""
+    from langmerge.analysis.tables import tables
+
+    for table in tables(analysis):
+        show_table(_escaped(table))
+    out.print(dendrogram(analysis))
+
+
+def dendrogram(analysis: Analysis) -> Tree:
+    """Return the clusters as a tree, the last join at its root, adapters as leaves."""
+    n = len(analysis.names)
+
+    def grow(parent: Tree, cluster: int) -> None:
+        if cluster < n:
+            parent.add(Text(analysis.names[cluster]))
+            return
+        join = analysis.joins[cluster - n]
+        branch = parent.add(Text(f"cosine {1 - join.distance:.3f}", style="dim"))
+        grow(branch, join.left)
+        grow(branch, join.right)
+
+    tree = Tree(Text("clusters, by mean cosine", style="bold"))
+    grow(tree, 2 * n - 2)
+    return tree
+
+
+def _escaped(table: TextTable) -> TextTable:
+    """Return a table whose names, which come from folders, are shown as they are."""
+    return replace(
+        table,
+        header=tuple(map(escape, table.header)),
+        rows=tuple(tuple(map(escape, row)) for row in table.rows),
+    )

@@ -1,0 +1,1 @@
+"""Keeping a project up: releases, the bill, and a store that stays clean and whole."""
