@@ -23,7 +23,7 @@ class Kept:
             orthogonal adapters their mean keeps 1 / n, their sum all of it.
         inside: the share of `|d|^2` within the merge's column and row spaces, 0 to 1: what a change
             of these directions could keep at best. It is 1 for an exact linear merge if the ranks
-            add up to no more than the module's sides; it tells of compressed merges.
+            add up to no more than the module's sides; it tells most of compressed merges.
         inside_by_chance: the same for subspaces of the merge's ranks in random directions.
     """
 

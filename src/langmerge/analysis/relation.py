@@ -58,9 +58,9 @@ def relate(
     the share of permutations of the losses with a rho at least as far from 0: of all of them for
     up to 8 languages, of `resamples` random ones and the observed one for more. The interval is
     the percentile bootstrap over languages. It has no bounds where the ranks agree (or disagree)
-    perfectly, because every resample then does too and the interval would be a point; for five
-    languages it usually spans nearly all of [-1, 1] and holds the truth less often than it claims,
-    of which `caution` warns.
+    perfectly, because every resample then does too and the interval would be a point. For five
+    languages it usually spans nearly all of [-1, 1], and only a perfect order has a p-value below
+    0.05: `caution` says so.
 
     Args:
         values: a number by language, such as one of `Analysis.measures()`.

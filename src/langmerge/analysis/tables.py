@@ -73,8 +73,8 @@ def _kept(analysis: Analysis) -> TextTable:
         ),
         notes=(
             f"The mean of {n} orthogonal adapters of equal norm keeps cosine {n**-0.5:.2f} and "
-            f"amount {1 / n:.2f} of each. Inside: energy within the merge's column and row spaces, "
-            "near 100% for any merge that was not compressed.",
+            f"amount {1 / n:.2f} of each. Inside: energy within the merge's column and row spaces; "
+            "high for any merge that was not compressed.",
         ),
     )
 
