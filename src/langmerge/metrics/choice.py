@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 
@@ -20,7 +19,6 @@ from langmerge.metrics.classification import (
     accuracy,
     label_statistics,
     macro_f1,
-    occurring_labels,
 )
 
 CALIBRATION_BINS = 10
@@ -87,10 +85,9 @@ def _answer_metrics(
 ) -> list[Metric]:
     """Return accuracy and macro-F1 of one rule, their names ending in `suffix`."""
     statistics = label_statistics(answers, chosen, n_positions)
-    positions = occurring_labels(statistics)
     finishes: dict[str, Finish] = {
         f"accuracy{suffix}": accuracy,
-        f"macro_f1{suffix}": partial(macro_f1, occurring=positions),
+        f"macro_f1{suffix}": macro_f1,
     }
     return [
         Metric(name, signature(name, {"by": rule}), statistics, finish)

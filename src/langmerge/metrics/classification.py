@@ -32,7 +32,8 @@ def classification_metrics(
     Macro-F1 is the mean F1 of the labels that occur in `gold` or `predicted`, which is what
     scikit-learn averages over by default: a label that the language does not have costs nothing,
     one that is there and never predicted counts as 0, and so does one that is predicted and
-    not there. The set of labels is taken from all rows once, and kept in every resample.
+    not there. A resample is scored as the sample is, over the labels that occur in it: a rare
+    label that a resample misses would else count as 0 and pull the interval down.
 
     Args:
         gold: index in `labels` of every row's right label.
@@ -46,7 +47,7 @@ def classification_metrics(
     statistics = label_statistics(gold, predicted, len(labels))
     occurring = occurring_labels(statistics)
     finishes: dict[str, Finish] = {
-        "macro_f1": partial(macro_f1, occurring=occurring),
+        "macro_f1": macro_f1,
         "weighted_f1": weighted_f1,
         "accuracy": accuracy,
         "unparseable": unparseable_share,
@@ -109,10 +110,12 @@ def f1(totals: Floats) -> Floats:
     return 100 * ratio(2 * counts.hits, counts.gold + counts.predicted)
 
 
-def macro_f1(totals: Floats, *, occurring: Integers) -> Floats:
-    """Return the mean F1 of the labels `occurring` [...], 0 to 100."""
-    means: Floats = f1(totals)[..., occurring].mean(axis=-1)
-    return means
+def macro_f1(totals: Floats) -> Floats:
+    """Return the mean F1 of the labels that are gold or predicted [...], 0 to 100."""
+    counts = _counts(totals)
+    occurs = counts.gold + counts.predicted > 0
+    # A label that does not occur has an F1 of 0 and adds nothing to the sum.
+    return ratio(f1(totals).sum(axis=-1), occurs.sum(axis=-1).astype(np.float64))
 
 
 def weighted_f1(totals: Floats) -> Floats:
