@@ -32,6 +32,7 @@ from langmerge.tensors import (
     Replacing,
     TensorHeader,
     bytes_of,
+    one_thread_per_operation,
     write_tensors,
 )
 
@@ -249,6 +250,11 @@ class Adapter:
         return frozenset(name for name, module in self._modules.items() if module.embedding)
 
     @property
+    def headers(self) -> dict[str, TensorHeader]:
+        """Dtype and shape of every tensor, by its name in the file."""
+        return dict(self._source.headers)
+
+    @property
     def extras(self) -> dict[str, TensorHeader]:
         """Tensors that are no LoRA factors, by name without PEFT's prefix.
 
@@ -327,7 +333,8 @@ class Adapter:
                 headers[name], read[name] = self._source.headers[key], partial(self._read, key)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            write_tensors(folder / TENSORS_NAME, headers, lambda name: read[name]())
+            with one_thread_per_operation():
+                write_tensors(folder / TENSORS_NAME, headers, lambda name: read[name]())
             if self._recipe is not None:
                 _write_json(folder / RECIPE_NAME, self._recipe)
             _write_json(folder / CONFIG_NAME, self._config)

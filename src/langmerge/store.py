@@ -5,6 +5,7 @@ STORE/actions/KEY.json             which object a job's key produced, with facts
 STORE/objects/DIGEST/manifest.json files of the object with sizes and digests; written last
 STORE/objects/DIGEST/...           the files
 STORE/work/KEY/                    checkpoints of a job that has not finished
+STORE/releases/*.json              what was released, with the objects it needs
 STORE/ledger.jsonl                 every attempt at a job, one line each
 STORE/damaged/                     what `langmerge verify --repair` set aside
 ```
@@ -97,6 +98,7 @@ class Store:
                 (folder / _MANIFEST).write_text(_pretty_json(manifest), encoding="utf-8")
                 _sync_tree(folder)
                 digest = digest_of(manifest)
+                folder.chmod(0o755)  # mkdtemp's is for its owner alone; a server may be another
                 self._publish(folder, digest)
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -134,6 +136,10 @@ class Store:
         """Return the folders of all objects, named by digest, in the order of their digests."""
         return sorted(self.root.glob("objects/[!.]*"))
 
+    def releases(self) -> list[Path]:
+        """Return the files of all releases, in the order of their names."""
+        return sorted(self.root.glob("releases/[!.]*.json"))
+
     def work_folders(self) -> list[Path]:
         """Return the folders of unfinished jobs, named by key, in the order of their keys."""
         return sorted(self.root.glob("work/[!.]*"))
@@ -142,7 +148,7 @@ class Store:
         """Return what killed writes and removals left behind; live ones too, if one goes on."""
         return sorted(
             path
-            for pattern in ("actions/.*", "objects/.*", "work/*/.*")
+            for pattern in ("actions/.*", "objects/.*", "releases/.*", "work/*/.*")
             for path in self.root.glob(pattern)
         )
 

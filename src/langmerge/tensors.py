@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -20,7 +21,7 @@ FLOAT_DTYPES = {
     "F16": torch.float16,
     "BF16": torch.bfloat16,
 }
-_DTYPES = FLOAT_DTYPES | {
+DTYPES = FLOAT_DTYPES | {
     "I64": torch.int64,
     "I32": torch.int32,
     "I16": torch.int16,
@@ -28,7 +29,7 @@ _DTYPES = FLOAT_DTYPES | {
     "U8": torch.uint8,
     "BOOL": torch.bool,
 }
-_CODES = {dtype: code for code, dtype in _DTYPES.items()}
+_CODES = {dtype: code for code, dtype in DTYPES.items()}
 _ALIGNMENT = 8
 
 
@@ -104,6 +105,19 @@ class FileTensors:
         return tensor
 
 
+def size_of(header: TensorHeader) -> int:
+    """Return how many bytes a tensor takes."""
+    return DTYPES[header.dtype].itemsize * torch.Size(header.shape).numel()
+
+
+def written_order(headers: Mapping[str, TensorHeader]) -> list[str]:
+    """Return the names in the order in which `write_tensors` asks for the tensors.
+
+    Wide dtypes first keeps every tensor aligned to its own size.
+    """
+    return sorted(headers, key=lambda name: (-DTYPES[headers[name].dtype].itemsize, name))
+
+
 def write_tensors(
     path: Path, headers: Mapping[str, TensorHeader], read: Callable[[str], Tensor]
 ) -> None:
@@ -121,13 +135,12 @@ def write_tensors(
     Raises:
         OSError: if it cannot be written.
     """
-    # Wide dtypes first keeps every tensor aligned to its own size.
-    order = sorted(headers, key=lambda name: (-_DTYPES[headers[name].dtype].itemsize, name))
+    order = written_order(headers)
     layout: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     end = 0
     for name in order:
         dtype, shape = headers[name]
-        start, end = end, end + _DTYPES[dtype].itemsize * torch.Size(shape).numel()
+        start, end = end, end + size_of(headers[name])
         layout[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [start, end]}
     text = json.dumps(layout, separators=(",", ":")).encode()
     text += b" " * (-len(text) % _ALIGNMENT)
@@ -161,3 +174,18 @@ class Replacing:
             self._temporary.replace(self._path)
         else:
             self._temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def one_thread_per_operation() -> Iterator[None]:
+    """Let torch compute each operation on one thread inside the block.
+
+    For work that is parallel at a higher level, or bound by memory or disk: threads that wait for
+    each other after every small operation cost far more than they gain where cores are shared.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

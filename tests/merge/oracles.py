@@ -50,3 +50,46 @@ def core(bs, as_, merge):
     _, s, vt = np.linalg.svd(np.concatenate(as_, axis=0), full_matrices=False)
     v = vt[s > s[0] * 1e-6].T
     return u @ merge([u.T @ b @ a @ v for b, a in zip(bs, as_, strict=True)]) @ v.T
+
+
+def magnitude_prune(deltas, weights, density, lam=1.0):
+    return linear([trim(d, density) for d in deltas], weights, lam)
+
+
+def trim_over_the_model(modules, density):
+    """Trim one adapter's modules (a dict) with one threshold for all of them."""
+    whole = np.abs(np.concatenate([d.ravel() for d in modules.values()]))
+    k = max(1, math.floor(density * whole.size))
+    threshold = np.sort(whole)[::-1][k - 1]
+    return {name: np.where(np.abs(d) >= threshold, d, 0.0) for name, d in modules.items()}
+
+
+def orthogonalized(matrix):
+    """The polar factor, by the square root of the Gram matrix rather than by an SVD."""
+    values, vectors = np.linalg.eigh(matrix.T @ matrix)
+    return matrix @ (vectors / np.sqrt(values)) @ vectors.T
+
+
+def tsv_m(deltas, ranks, lam=1.0):
+    parts = [np.linalg.svd(d, full_matrices=False) for d in deltas]
+    parts = [(u[:, :k], s[:k], vt[:k]) for (u, s, vt), k in zip(parts, ranks, strict=True)]
+    u = orthogonalized(np.concatenate([u for u, _, _ in parts], axis=1))
+    v = orthogonalized(np.concatenate([vt.T for _, _, vt in parts], axis=1))
+    s = np.concatenate([s for _, s, _ in parts])
+    return lam * u @ np.diag(s) @ v.T
+
+
+def iso_c(deltas, weights, lam=1.0):
+    u, s, vt = np.linalg.svd(sum(w * d for w, d in zip(weights, deltas, strict=True)))
+    rank = int((s > s[0] * 1e-6).sum())
+    return lam * s[:rank].mean() * u[:, :rank] @ vt[:rank]
+
+
+def pico(bs, as_, merge, lam=1.0):
+    u, s, _ = np.linalg.svd(np.concatenate(bs, axis=1))
+    c = np.zeros(u.shape[0])
+    c[: s.size] = s**2 / (s**2).sum()
+    weaken = u @ np.diag(1 / (1 + (len(bs) - 1) * c)) @ u.T
+    merged = merge([weaken @ b @ a for b, a in zip(bs, as_, strict=True)])
+    size = np.mean([np.linalg.norm(b @ a) for b, a in zip(bs, as_, strict=True)])
+    return lam * merged * size / np.linalg.norm(merged)

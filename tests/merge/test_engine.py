@@ -11,7 +11,7 @@ import torch
 
 from langmerge.adapter import Adapter, LoraFactors
 from langmerge.errors import AdapterError, MergeError
-from langmerge.merge import merge
+from langmerge.merge import merge, methods
 
 from .toys import SHAPES, assert_same, deltas, factors, toy
 
@@ -75,6 +75,18 @@ def test_embeddings_are_merged_like_any_module():
     np.testing.assert_allclose(deltas(merged)["embed"], mean, atol=1e-6)
 
 
+def test_a_device_that_is_not_there():
+    with pytest.raises(MergeError, match="device is 'gpu', which torch cannot use"):
+        merge([toy(1)], device="gpu")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("method", [info.name for info in methods()])
+def test_a_gpu_gives_the_same_merge(method):
+    adapters = [toy(seed) for seed in range(3)]
+    assert_same(merge(adapters, method, device="cuda"), merge(adapters, method), rtol=1e-4)
+
+
 def test_progress_and_record():
     seen = []
     adapters = [toy(1), toy(2)]
@@ -86,6 +98,9 @@ def test_progress_and_record():
         "density": 0.5,
         "lambda": 1.0,
         "normalize": True,
+        "rescale": "none",
+        "trim": "tensor",
+        "zero_sign": "plus",
         "weights": [1.0, 1.0],
         "rank": "full",
         "space": "dense",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -20,6 +22,10 @@ STEADY = [name for name in EVERY if "dare" not in name]
 SPACES = ["dense", "svd", "core"]
 
 
+# Methods that add the adapters up, so that the weights' sizes matter.
+ADDING = ["task_arithmetic", "tsv_m", "iso_c"]
+
+
 def whole(name):
     """Parameters under which a method neither trims nor drops."""
     info = next(info for info in methods() if info.name == name)
@@ -28,7 +34,7 @@ def whole(name):
 
 @few
 @given(seed=seeds, scale=st.floats(0.1, 4.0))
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", [name for name in EVERY if name != "iso_c"])
 def test_a_single_adapter_merges_to_itself(name, seed, scale):
     adapter = toy(seed, scale=scale)
     assert_same(merge([adapter], name, **whole(name)), adapter)
@@ -65,7 +71,7 @@ def test_the_order_of_the_adapters_changes_no_bit(name, seed, order):
 
 @few
 @given(seed=seeds, factor=st.floats(0.01, 100.0))
-@pytest.mark.parametrize("name", [name for name in EVERY if name != "task_arithmetic"])
+@pytest.mark.parametrize("name", [name for name in EVERY if name not in ADDING])
 def test_only_the_ratios_of_weights_matter(name, seed, factor):
     adapters, weights = [toy(seed), toy(seed + 1)], [1.0, 3.0]
     scaled = [factor * w for w in weights]
@@ -131,3 +137,49 @@ def test_another_seed_draws_other_masks():
 def test_the_same_adapter_twice_is_named():
     with pytest.warns(MergeWarning, match="same content"):
         merge([toy(1), toy(1)], "linear")
+
+
+@few
+@given(seed=seeds, copies=st.integers(1, 3))
+def test_identical_adapters_under_tsv_m_and_pico(seed, copies):
+    adapter = toy(seed)
+    adapters = [toy(seed) for _ in range(copies)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MergeWarning)
+        assert_same(merge(adapters, "tsv_m", keep="all"), adapter)
+        found = deltas(merge(adapters, "pico"))
+    for module, delta in deltas(adapter).items():  # weakened unevenly, but of the same size
+        assert np.linalg.norm(found[module]) == pytest.approx(np.linalg.norm(delta), rel=1e-5)
+
+
+@few
+@given(seed=seeds)
+def test_iso_c_is_isotropic_with_the_trace_of_the_sum(seed):
+    adapters = [toy(seed), toy(seed + 1)]
+    for module, delta in deltas(merge(adapters, "iso_c")).items():
+        values = np.linalg.svd(delta)[1]
+        total = np.linalg.svd(sum(deltas(a)[module] for a in adapters))[1]
+        kept = values[values > 1e-5 * values[0]]
+        assert kept.max() == pytest.approx(kept.min(), rel=1e-4)
+        assert kept.sum() == pytest.approx(total.sum(), rel=1e-4)
+
+
+@few
+@given(seed=seeds, density=st.floats(0.05, 0.95), space=st.sampled_from(SPACES))
+def test_trimming_over_the_model_keeps_that_share_of_it(seed, density, space):
+    adapter = toy(seed, shapes={"small": (8, 6), "large": (40, 30)})
+    found = deltas(merge([adapter], "ties", trim="model", density=density, space=space))
+    if space == "dense":
+        size = sum(delta.size for delta in found.values())
+        kept = sum(np.count_nonzero(delta) for delta in found.values())
+        assert kept == max(1, int(density * size))
+
+
+@pytest.mark.parametrize("rescale", ["l1", "density"])
+def test_rescaling_after_trimming(rescale):
+    adapter = toy(5)
+    plain = deltas(merge([adapter], "ties", density=0.5))
+    found = deltas(merge([adapter], "ties", density=0.5, rescale=rescale))
+    for module, delta in deltas(adapter).items():
+        factor = np.abs(delta).sum() / np.abs(plain[module]).sum() if rescale == "l1" else 2.0
+        np.testing.assert_allclose(found[module], factor * plain[module], rtol=1e-4, atol=1e-7)

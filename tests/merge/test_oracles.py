@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from langmerge.adapter import Adapter, LoraFactors
 from langmerge.merge import merge
 from langmerge.merge.random import mask_key, uniform_bits
 from langmerge.merge.vectors import Tile
@@ -100,6 +101,26 @@ def test_knots_ties(adapters, density):
     )
 
 
+@pytest.mark.parametrize("density", [0.3, 0.7])
+def test_knots_as_its_authors_trim(adapters, density):
+    """The profile `knots`: one threshold for all aligned parts of an adapter's model."""
+    merged = deltas(merge(adapters, "knots_ties", profile="knots", density=density))
+    bases, parts = {}, [{} for _ in adapters]
+    for module in merged:
+        whole = np.concatenate([deltas(a)[module] for a in adapters], axis=1)
+        u, s, vt = np.linalg.svd(whole, full_matrices=False)
+        kept = s > s[0] * 1e-6
+        bases[module] = u[:, kept]
+        split = np.split(s[kept, None] * vt[kept], len(adapters), axis=1)
+        for own, part in zip(parts, split, strict=True):
+            own[module] = part
+    trimmed = [oracles.trim_over_the_model(own, density) for own in parts]
+    for module, found in merged.items():
+        kept = [t[module] for t in trimmed]
+        expected = bases[module] @ oracles.elect_and_merge(kept, [1.0] * len(adapters))
+        assert np.abs(found - expected).max() <= 1e-5 * max(1.0, np.abs(expected).max())
+
+
 @pytest.mark.parametrize("density", [0.5, 1.0])
 def test_core_ties(adapters, density):
     merged = merge(adapters, "ties", space="core", weights=WEIGHTS, density=density)
@@ -109,6 +130,62 @@ def test_core_ties(adapters, density):
             [(p.b * p.scale).double().numpy() for p in parts],
             [p.a.double().numpy() for p in parts],
             lambda cores: oracles.ties(cores, WEIGHTS, density),
+        )
+        assert np.abs(found - expected).max() <= 1e-5 * max(1.0, np.abs(expected).max())
+
+
+@pytest.mark.parametrize("density", [0.1, 0.5, 1.0])
+def test_magnitude_prune(adapters, density):
+    merged = merge(adapters, "magnitude_prune", weights=WEIGHTS, density=density, lambda_=0.9)
+    check(merged, adapters, lambda d: oracles.magnitude_prune(d, WEIGHTS, density, 0.9))
+
+
+@pytest.mark.parametrize("density", [0.1, 0.5, 0.9])
+def test_ties_trimmed_over_the_model(adapters, density):
+    found = deltas(merge(adapters, "ties", weights=WEIGHTS, density=density, trim="model"))
+    trimmed = [oracles.trim_over_the_model(deltas(adapter), density) for adapter in adapters]
+    for module, delta in found.items():
+        expected = oracles.elect_and_merge([t[module] for t in trimmed], WEIGHTS)
+        assert np.abs(delta - expected).max() <= 2e-6 * max(1.0, np.abs(expected).max())
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_sum_of_zero_takes_the_chosen_sign(sign):
+    """Both adapters cancel in the second row; the rest of the module votes with `sign`."""
+    a = torch.ones(1, 4)
+    one = Adapter.from_factors({"m": LoraFactors(a, torch.tensor([[3.0 * sign], [1.0]]))})
+    two = Adapter.from_factors({"m": LoraFactors(a, torch.tensor([[1.0 * sign], [-1.0]]))})
+    plus = deltas(merge([one, two], "ties"))["m"]
+    majority = deltas(merge([one, two], "ties", zero_sign="majority"))["m"]
+    np.testing.assert_allclose(plus, [[2.0 * sign] * 4, [1.0] * 4])
+    np.testing.assert_allclose(majority, [[2.0 * sign] * 4, [sign] * 4])
+
+
+@pytest.mark.parametrize("keep", ["share", "all"])
+def test_tsv_m(keep):
+    adapters = [toy(1, rank=3), toy(2, rank=4)]
+    merged = merge(adapters, "tsv_m", keep=keep, lambda_=0.8)
+    ranks = (3, 4) if keep == "all" else (1, 2)
+    check(merged, adapters, lambda d: oracles.tsv_m(d, ranks, 0.8), tolerance=1e-5)
+
+
+def test_iso_c(adapters):
+    merged = merge(adapters, "iso_c", weights=WEIGHTS, lambda_=0.7)
+    check(merged, adapters, lambda d: oracles.iso_c(d, WEIGHTS, 0.7), tolerance=1e-5)
+
+
+@pytest.mark.parametrize("inner", ["mean", "ties"])
+def test_pico(adapters, inner):
+    merged = merge(adapters, "pico", merge=inner, weights=WEIGHTS, density=0.6, lambda_=1.2)
+    for module, found in deltas(merged).items():
+        parts = [adapter.factors(module) for adapter in adapters]
+        expected = oracles.pico(
+            [(p.b * p.scale).double().numpy() for p in parts],
+            [p.a.double().numpy() for p in parts],
+            (lambda d: oracles.linear(d, WEIGHTS))
+            if inner == "mean"
+            else (lambda d: oracles.ties(d, WEIGHTS, 0.6)),
+            1.2,
         )
         assert np.abs(found - expected).max() <= 1e-5 * max(1.0, np.abs(expected).max())
 

@@ -14,7 +14,14 @@ from langmerge.merge import registry as registry_module
 def test_defaults_are_filled_in():
     recipe = check_recipe("TIES", {"lambda": 0.5})
     assert recipe.method == "ties"
-    assert recipe.parameters == {"density": 1.0, "lambda_": 0.5, "normalize": True}
+    assert recipe.parameters == {
+        "density": 1.0,
+        "lambda_": 0.5,
+        "normalize": True,
+        "rescale": "none",
+        "trim": "tensor",
+        "zero_sign": "plus",
+    }
     assert recipe.as_dict()["lambda"] == 0.5
     assert (recipe.rank, recipe.space, recipe.seed, recipe.weights) == ("full", "dense", 0, None)
 
@@ -65,12 +72,23 @@ def test_knots_is_ties_in_the_svd_space():
         ("ties", {"rank": "energy:0.0"}, "rank is 'energy:0.0'"),
         ("ties", {"rank": "ful"}, "rank is 'ful'"),
         ("ties", {"space": "svg"}, "space is 'svg', expected one of dense, svd, core; did you"),
+        ("tsv_m", {"space": "svd"}, "space is 'svd', but it works on whole matrices"),
+        ("ties", {"profile": "mergkit"}, "profile is 'mergkit', .* did you mean 'mergekit'"),
+        ("pico", {"profile": "mergekit"}, "the profile 'mergekit' has no such method"),
         ("ties", {"seed": -1}, "seed is -1, expected a whole number"),
     ],
 )
 def test_wrong_recipes(method, parameters, message):
     with pytest.raises(MergeError, match=message):
         check_recipe(method, parameters, n_adapters=2)
+
+
+def test_a_profile_changes_defaults_and_nothing_that_is_said():
+    assert check_recipe("dare_ties", {}).parameters["normalize"] is True
+    assert check_recipe("dare_ties", {"profile": "mergekit"}).parameters["normalize"] is False
+    said = check_recipe("dare_ties", {"profile": "mergekit", "normalize": True})
+    assert said.parameters["normalize"] is True
+    assert check_recipe("knots", {"profile": "knots"}).parameters["trim"] == "model"
 
 
 def test_no_adapters():

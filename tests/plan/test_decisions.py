@@ -226,3 +226,13 @@ def test_what_costs_otherwise_and_gives_the_same_is_not_keyed(project: Pretender
     )
 
     assert {d.action for d in project.plan().values()} == {"reuse"}
+
+
+def test_a_removed_language_is_forgotten(tmp_path: Path) -> None:
+    lock = Lock(tmp_path / "langmerge.lock")
+    action = Action("k", {}, "o")
+    lock.update({"train/de": action, "train/en": action})
+
+    lock.update({"train/en": action}, known={"train/en"})
+
+    assert list(Lock.load(tmp_path).jobs) == ["train/en"]

@@ -52,3 +52,32 @@ def test_only_what_is_compared_is_made(tmp_path: Path) -> None:
 
     assert models == {"individual", "merged:ties"}
     assert not any(job.is_baseline for job in job_graph(project))
+
+
+def test_the_released_model_alone_is_evaluated_on_dev_for_the_gate(tmp_path: Path) -> None:
+    project = load_project(
+        make_project(
+            tmp_path, tmp_path / "base", compare=["individual"], seeds=[3, 4],
+            merge=["ties", "dare_ties"], release={"recipe": "dare_ties"},
+        )
+    )  # fmt: skip
+
+    on_dev = {job.id: job for job in job_graph(project) if job.split == "dev"}
+
+    assert list(on_dev) == [
+        "evaluate/classification/merged:dare_ties/de/seed3/dev",
+        "evaluate/classification/merged:dare_ties/en/seed3/dev",
+    ]
+    assert on_dev["evaluate/classification/merged:dare_ties/en/seed3/dev"].needs == (
+        "data/classification/en",
+        "merge/classification/dare_ties/seed3",
+    )
+
+
+def test_without_dev_nothing_is_evaluated_for_the_gate(tmp_path: Path) -> None:
+    file = make_project(tmp_path, tmp_path / "base", compare=["individual"])
+    paths = "{train: 'data/{language}/train.jsonl', test: 'data/{language}/test.jsonl'}"
+    text = file.read_text().replace("data/classification/{language}/{split}.jsonl", paths)
+    file.write_text(text)
+
+    assert all(job.split != "dev" for job in job_graph(load_project(file)))

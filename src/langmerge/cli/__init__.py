@@ -15,13 +15,22 @@ from langmerge import __version__
 from langmerge.cli._console import show_error
 from langmerge.cli.analyze import analyze
 from langmerge.cli.check import check
+from langmerge.cli.cost import cost
+from langmerge.cli.diff import diff
 from langmerge.cli.export import export
+from langmerge.cli.gc import gc
+from langmerge.cli.history import history
 from langmerge.cli.init import init
+from langmerge.cli.inspect import inspect
+from langmerge.cli.merge import merge
 from langmerge.cli.plan import plan
 from langmerge.cli.predict import predict
 from langmerge.cli.quickstart import quickstart
+from langmerge.cli.release import release
 from langmerge.cli.results import results
+from langmerge.cli.rollback import rollback
 from langmerge.cli.run import run
+from langmerge.cli.verify import verify
 from langmerge.errors import LangmergeError
 
 app = typer.Typer(
@@ -31,7 +40,26 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for verb in (quickstart, init, check, plan, run, results, predict, export, analyze):
+for verb in (
+    quickstart,
+    init,
+    check,
+    plan,
+    run,
+    results,
+    predict,
+    export,
+    merge,
+    inspect,
+    analyze,
+    diff,
+    release,
+    history,
+    rollback,
+    cost,
+    verify,
+    gc,
+):
     app.command()(verb)
 
 

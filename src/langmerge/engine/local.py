@@ -91,19 +91,19 @@ def run(planner: Planner, observer: Observer | None = None) -> Run:
     with held(planner.store.root), Workbench(planner) as workbench:
         ledger = Ledger(planner.store.root)
         for job in jobs:
-            result = _do(job, planner, workbench, ledger, outcome, observer)
+            result = _do(job, planner, workbench, outcome, ledger=ledger, observer=observer)
             outcome.results[job.id] = result
             if result.action is not None:
                 planner.learn(job, result.action)
             if result.outcome == "ran":
                 planner.lock.update(outcome.actions())
             observer.job_finished(result)
-        planner.lock.update(outcome.actions())
+        planner.lock.update(outcome.actions(), known={job.id for job in jobs})
     return outcome
 
 
 def _do(
-    job: Job, planner: Planner, workbench: Any, ledger: Ledger, outcome: Run, observer: Observer
+    job: Job, planner: Planner, workbench: Any, outcome: Run, *, ledger: Ledger, observer: Observer
 ) -> JobResult:
     for need in job.needs:
         if outcome.results[need].action is None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from langmerge.merge.factorize import svd_of_product
+from langmerge.merge.factorize import squared_norm, svd_of_product
 from langmerge.merge.vectors import Merged, Product
 
 _OVERSAMPLING = 16
@@ -46,27 +46,20 @@ def exact(merged: Merged) -> Product:
 def to_rank(merged: Merged, rank: int) -> Compressed:
     """Return the best factors of at most `rank` (Eckart and Young, 1936).
 
-    From a dense matrix they are found by a randomized range finder with power iterations (Halko,
-    Martinsson and Tropp, SIAM Review 53(2), 2011, algorithms 4.4 and 5.1) where `rank` is well
-    below its size, so that a flat spectrum costs a little of the optimum; otherwise exactly.
+    They are found by a randomized range finder with power iterations (Halko, Martinsson and Tropp,
+    SIAM Review 53(2), 2011, algorithms 4.4 and 5.1) where `rank` is well below the size of the
+    matrix, so that a flat spectrum costs a little of the optimum; otherwise exactly.
     """
-    if isinstance(merged, Product):
-        left, values, right = svd_of_product(merged.b, merged.a)
-        energy = float(values.square().sum())
-    else:
-        energy = float(merged.double().square().sum())
-        wide = rank + _OVERSAMPLING
-        few = 3 * wide < min(merged.shape)
-        left, values, right = _randomized_svd(merged, wide) if few else _exact_svd(merged)
-    return _cut(left, values, right, rank, energy)
+    wide = rank + _OVERSAMPLING
+    if 3 * wide < _smallest_side(merged):
+        return _cut(*_randomized_svd(merged, wide), rank, _energy(merged))
+    left, values, right = _svd(merged)
+    return _cut(left, values, right, rank, float(values.double().square().sum()))
 
 
 def to_energy(merged: Merged, share: float) -> Compressed:
     """Return the factors of the smallest rank that keeps `share` of the energy."""
-    if isinstance(merged, Product):
-        left, values, right = svd_of_product(merged.b, merged.a)
-    else:
-        left, values, right = _exact_svd(merged)
+    left, values, right = _svd(merged)
     energies = values.double().square().cumsum(0)
     energy = float(energies[-1])
     rank = int((energies < share * energy).sum()) + 1
@@ -83,6 +76,37 @@ def _cut(left: Tensor, values: Tensor, right: Tensor, rank: int, energy: float) 
     return Compressed(Product(b.contiguous(), a.contiguous()), energy, kept)
 
 
+def _svd(merged: Merged) -> tuple[Tensor, Tensor, Tensor]:
+    return svd_of_product(*merged) if isinstance(merged, Product) else _exact_svd(merged)
+
+
+def _smallest_side(merged: Merged) -> int:
+    """Return a bound on the rank."""
+    sizes = (*merged.b.shape, *merged.a.shape) if isinstance(merged, Product) else merged.shape
+    return int(min(sizes))
+
+
+def _energy(merged: Merged) -> float:
+    """Return the squared Frobenius norm; float32 within a row, float64 over the rows."""
+    if isinstance(merged, Product):
+        return squared_norm(merged)
+    return float(torch.linalg.vector_norm(merged, dim=1).double().square().sum())
+
+
+def _times(merged: Merged, other: Tensor) -> Tensor:
+    """Return `merged @ other`, without the matrix where factors are known."""
+    if isinstance(merged, Product):
+        return merged.b @ (merged.a @ other)
+    return merged @ other
+
+
+def _transposed_times(merged: Merged, other: Tensor) -> Tensor:
+    """Return `merged.T @ other`."""
+    if isinstance(merged, Product):
+        return merged.a.T @ (merged.b.T @ other)
+    return merged.T @ other
+
+
 def _exact_svd(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return the SVD of a dense matrix from the float64 eigenvectors of its smaller Gram matrix."""
     if matrix.shape[0] > matrix.shape[1]:
@@ -97,15 +121,16 @@ def _exact_svd(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return left, values, (left.T @ wide) * inverse[:, None]
 
 
-def _randomized_svd(matrix: Tensor, width: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return about the first `width` singular triplets of a dense float32 matrix."""
+def _randomized_svd(merged: Merged, width: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return about the first `width` singular triplets of a float32 matrix."""
+    last = merged.a if isinstance(merged, Product) else merged
     # The start only has to be independent of the matrix, so one fixed draw serves all.
     draw = torch.Generator().manual_seed(0)
-    start = torch.randn(matrix.shape[1], width, generator=draw).to(matrix.device)
-    basis = _orthonormal(matrix @ start)
+    start = torch.randn(last.shape[1], width, generator=draw).to(last.device)
+    basis = _orthonormal(_times(merged, start))
     for _ in range(_POWER_ITERATIONS):
-        basis = _orthonormal(matrix @ _orthonormal(matrix.T @ basis))
-    left, values, right = _exact_svd(basis.T @ matrix)
+        basis = _orthonormal(_times(merged, _orthonormal(_transposed_times(merged, basis))))
+    left, values, right = _exact_svd(_transposed_times(merged, basis).T)
     return basis.double() @ left, values, right
 
 

@@ -6,10 +6,10 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from langmerge.adapter import Adapter, LoraFactors
-from langmerge.merge.compress import exact, to_energy, to_rank
+from langmerge.merge.compress import Compressed, exact, to_energy, to_rank
 from langmerge.merge.merger import Merger, MergeWarning
 from langmerge.merge.threads import map_threads
 from langmerge.merge.vectors import Merged, Product
@@ -22,20 +22,14 @@ _ENOUGH_ENERGY = 0.95
 _MANY_BYTES = 2 << 30
 
 
-class Compressed(NamedTuple):
-    """A merged module as factors, with the energy of the merge and what the factors keep."""
-
-    product: Product
-    energy: float
-    kept: float
-
-
 def merge(
     adapters: Sequence[Adapter | str | Path],
     method: str,
     options: Mapping[str, Any],
+    *,
     on_progress: Callable[[int, int], None] | None = None,
     workers: int | None = None,
+    device: str = "cpu",
 ) -> Adapter:
     """Merge adapters into one; see `langmerge.merge.merge`.
 
@@ -45,11 +39,13 @@ def merge(
         options: the method's parameters, and weights, rank, space, seed and profile.
         on_progress: called with (modules done, modules in all).
         workers: how many modules are merged at a time; as many as there are cores by default.
+        device: where the modules are merged.
     """
-    merger = Merger(adapters, method, options, workers)
+    merger = Merger(adapters, method, options, workers, device)
 
     def merge_one(module: str) -> Compressed:
-        return at_rank(merger.module(module), merger.recipe.rank)
+        product, energy, kept = at_rank(merger.module(module), merger.recipe.rank)
+        return Compressed(Product(product.b.cpu(), product.a.cpu()), energy, kept)
 
     merged: dict[str, Compressed] = {}
     results = map_threads(merge_one, merger.modules, merger.workers)
@@ -77,8 +73,8 @@ def at_rank(merged: Merged, rank: int | str) -> Compressed:
     if rank == "full":
         return Compressed(exact(merged), 1.0, 1.0)
     if isinstance(rank, str):
-        return Compressed(*to_energy(merged, float(rank.removeprefix("energy:"))))
-    return Compressed(*to_rank(merged, rank))
+        return to_energy(merged, float(rank.removeprefix("energy:")))
+    return to_rank(merged, rank)
 
 
 def kept_energy(merged: Mapping[str, Compressed], rank: int | str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """A merge in progress: checked inputs on one side, merged modules, one at a time, on the other.
 
 What becomes of a merged module (factors of an adapter, weights of a checkpoint) is decided by
-`engine` and `into_model`.
+`engine` and `full_model`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import torch
 
 from langmerge.adapter import Adapter
+from langmerge.errors import MergeError
 from langmerge.merge.composition import Composition, WholeModule, merge_entries
 from langmerge.merge.extras import merge_extras
 from langmerge.merge.factorize import side_by_side
@@ -51,6 +52,7 @@ class Merger:
         modules: the modules that any of them adapts, sorted.
         extras: the tensors beside LoRA factors that all of them have.
         workers: how many modules are merged at a time.
+        device: where they are merged.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Merger:
         method: str,
         options: Mapping[str, Any],
         workers: int | None = None,
+        device: str = "cpu",
     ) -> None:
         """Check the recipe and the adapters' headers, then read the adapters once.
 
@@ -69,7 +72,9 @@ class Merger:
         self.recipe = check_recipe(method, options, len(adapters))
         opened = [a if isinstance(a, Adapter) else Adapter.load(a) for a in adapters]
         check_mergeable(opened)
-        self.workers = workers or default_workers()
+        self.device = _checked_device(device)
+        # One module at a time fills a GPU.
+        self.workers = workers or (default_workers() if self.device.type == "cpu" else 1)
         self.inputs = self._in_canonical_order(opened)
         self.extras = merge_extras(self.adapters)
         self.modules = sorted({module for a in self.adapters for module in a.modules})
@@ -120,7 +125,7 @@ class Merger:
 
     def _task_vectors(self, module: str) -> list[TaskVector]:
         return [
-            _task_vector(x, module, self.recipe.seed)
+            _task_vector(x, module, self.recipe.seed, self.device)
             for x in self.inputs
             if module in x.adapter.shapes
         ]
@@ -147,11 +152,21 @@ class Merger:
             yield from (v for v in self._coordinates(module)[0] if v.owner == owner)
 
 
-def _task_vector(x: Weighted, module: str, seed: int) -> TaskVector:
+def _checked_device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise MergeError(f"device is {name!r}, which torch cannot use ({reason})") from error
+    return device
+
+
+def _task_vector(x: Weighted, module: str, seed: int, device: torch.device) -> TaskVector:
     factors = x.adapter.factors(module)
     return TaskVector(
-        b=factors.b.to(torch.float32) * factors.scale,
-        a=factors.a.to(torch.float32),
+        b=factors.b.to(device, torch.float32) * factors.scale,
+        a=factors.a.to(device, torch.float32),
         weight=x.weight,
         key=mask_key(seed, x.adapter.digest, module),
         owner=x.adapter.digest,

@@ -104,7 +104,9 @@ def _sample(vector: TaskVector) -> Tensor:
     draw = torch.Generator().manual_seed(0)
     at_rows = torch.randint(rows, (_SAMPLE,), generator=draw).to(device)
     at_columns = torch.randint(columns, (_SAMPLE,), generator=draw).to(device)
-    return (vector.b[at_rows].T * vector.a[:, at_columns]).sum(0).abs_()
+    # Gathering rows is several times faster than gathering columns.
+    columns_of_a = vector.a.T.contiguous()[at_columns]
+    return (vector.b[at_rows] * columns_of_a).sum(1).abs_()
 
 
 def _above_and_inside(vector: TaskVector, low: float, high: float) -> tuple[int, Tensor]:

@@ -6,10 +6,11 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
+
+from langmerge.tensors import one_thread_per_operation
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -32,7 +33,7 @@ def map_threads(
     caller, so that memory does not grow where it is slower than the threads.
     """
     with (
-        _one_thread_per_operation(),
+        one_thread_per_operation(),
         ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
     ):
         waiting: deque[Future[_Result]] = deque()
@@ -46,13 +47,3 @@ def map_threads(
         finally:
             for future in waiting:
                 future.cancel()
-
-
-@contextmanager
-def _one_thread_per_operation() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

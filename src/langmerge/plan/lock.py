@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -50,10 +50,16 @@ class Lock:
         entry = self.jobs.get(job_id)
         return entry["key"] if entry else None
 
-    def update(self, results: Mapping[str, Action]) -> None:
-        """Set the last results of jobs, and write the file if that changes it."""
+    def update(self, results: Mapping[str, Action], known: Collection[str] | None = None) -> None:
+        """Set the last results of jobs, and write the file if that changes it.
+
+        Args:
+            results: by job id.
+            known: the ids of the project's jobs; others, of a removed language, are forgotten.
+        """
+        kept = {name: job for name, job in self.jobs.items() if known is None or name in known}
         jobs = {
-            **self.jobs,
+            **kept,
             **{name: {"key": a.key, "output": a.output} for name, a in results.items()},
         }
         if jobs != self.jobs:

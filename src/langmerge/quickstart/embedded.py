@@ -34,7 +34,7 @@ _TASK_OPTIONS: dict[QuickstartTask, str] = {
 """,
 }
 
-_EPOCHS: dict[QuickstartTask, int] = {"sentiment": 3, "reasoning": 3, "summarization": 2}
+_EPOCHS: dict[QuickstartTask, int] = {"sentiment": 2, "reasoning": 2, "summarization": 2}
 
 _PROJECT = """\
 # Made by `langmerge quickstart`: an ordinary project, yours to change.

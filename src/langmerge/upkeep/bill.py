@@ -6,19 +6,20 @@ makespan is the wall-clock from its start to the end of its last attempt.
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from langmerge.engine.ledger import LEDGER_FILE
 from langmerge.plan.graph import COMBINED, Kind
 
 SECONDS_PER_HOUR = 3600.0
+
+RunKind = Literal["initial", "update", "rebuild", "baseline"]
 
 
 class _Part(BaseModel):
@@ -46,7 +47,7 @@ class Entry(_Part):
     outcome: Literal["finished", "failed", "interrupted"]
     reason: str = ""
     error: str | None = None
-    started: datetime
+    started: AwareDatetime
     seconds: float
     training_seconds: float = 0.0
     tokens: int = 0
@@ -131,7 +132,7 @@ class RunBill(_Part):
 
     run: str
     started: datetime
-    kind: Literal["initial", "update", "rebuild", "baseline"]
+    kind: RunKind
     trained: list[str]
     makespan_seconds: float
     device_seconds: float
@@ -182,11 +183,14 @@ def make_bill(
         since: leave out runs that began earlier; with a time zone.
         price_per_hour: of one device, in any currency.
     """
-    entries = sorted(ledger.entries, key=_run_order(ledger.entries))
-    bills = [
-        _run_bill(run, list(own), entries, price_per_hour)
-        for run, own in groupby(entries, key=lambda entry: entry.run)
-    ]
+    retrainings = _Retrainings(ledger.entries)
+    done: dict[str, set[str]] = {}
+    bills = []
+    for own in _runs(ledger.entries):
+        bills.append(_run_bill(own, _kind_of(own, done), retrainings, price_per_hour))
+        for entry in own:
+            if entry.is_finished:
+                done.setdefault(entry.job, set()).add(entry.key)
     runs = [bill for bill in bills if since is None or bill.started >= since]
     device_seconds = sum(run.device_seconds for run in runs)
     return Bill(
@@ -201,6 +205,156 @@ def make_bill(
 
 def _entry(line: bytes) -> Entry | None:
     try:
-        return Entry.model_validate(json.loads(line))
-    except (ValueError, ValidationError):
+        return Entry.model_validate_json(line)
+    except ValidationError:
         return None
+
+
+def _runs(entries: Iterable[Entry]) -> Iterable[list[Entry]]:
+    """Return the attempts of each run, in the order in which the runs began."""
+    runs: dict[str, list[Entry]] = {}
+    for entry in entries:
+        runs.setdefault(entry.run, []).append(entry)
+    return runs.values()
+
+
+def _run_bill(
+    own: Sequence[Entry], kind: RunKind, retrainings: _Retrainings, price_per_hour: float | None
+) -> RunBill:
+    """Return the bill of one run from its attempts."""
+    finished = [e for e in own if e.is_finished and not e.is_baseline]
+    failed = [e for e in own if not e.is_finished]
+    device_seconds = sum(entry.seconds for entry in own)
+    peaks = [e.peak_memory_bytes for e in own if e.peak_memory_bytes is not None]
+    return RunBill(
+        run=own[0].run,
+        started=own[0].started,
+        kind=kind,
+        trained=_unique(f"{e.task} {e.language}: {e.reason}" for e in finished if _trains(e)),
+        makespan_seconds=max(entry.run_seconds for entry in own),
+        device_seconds=device_seconds,
+        price=_price(device_seconds, price_per_hour),
+        by_kind={kind: _cost(e for e in finished if e.kind == kind) for kind in _KINDS},
+        baseline=_cost(e for e in own if e.is_finished and e.is_baseline),
+        failed=_cost(failed),
+        problems=[f"{entry.job}: {entry.error or entry.outcome}" for entry in failed],
+        devices=_unique(entry.device for entry in own if entry.device),
+        peak_memory_bytes=max(peaks, default=None),
+        saving=_saving(finished, retrainings) if kind == "update" else None,
+    )
+
+
+def _kind_of(own: Sequence[Entry], done: Mapping[str, set[str]]) -> RunKind:
+    """Return what a run was, given the keys with which each job was done before it."""
+    if all(entry.is_baseline for entry in own):
+        return "baseline"
+    again = [entry for entry in own if entry.job in done and not entry.is_baseline]
+    if any(entry.key not in done[entry.job] for entry in again):
+        return "update"
+    return "rebuild" if again else "initial"
+
+
+def _saving(finished: Sequence[Entry], retrainings: _Retrainings) -> Saving | None:
+    """Return what an update saved, from its finished attempts without the combined model's.
+
+    None if it trained nothing, or did not come to merging, or nothing is known of retraining.
+    """
+    trained = {(entry.task, entry.seed) for entry in finished if _trains(entry)}
+    merges = {(entry.task, entry.seed): entry for entry in finished if entry.kind == "merge"}
+    if not trained or not trained <= merges.keys():
+        return None
+    found = [retrainings.instead_of(merges[each]) for each in trained]
+    known = [each for each in found if each is not None]
+    if len(known) < len(found):
+        return None
+    retraining = sum(seconds for seconds, _ in known)
+    tasks = {task for task, _ in trained}
+    update = sum(entry.whole_seconds for entry in finished if entry.task in tasks)
+    return Saving(
+        update_seconds=update,
+        retraining_seconds=retraining,
+        share=1 - update / retraining,
+        basis="measured" if all(is_measured for _, is_measured in known) else "estimated",
+    )
+
+
+@dataclass
+class _Combined:
+    """A training of the combined model, and the seconds of each evaluation of what it made."""
+
+    training: Entry
+    evaluations: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def evaluating(self) -> float:
+        return sum(self.evaluations.values())
+
+
+class _Retrainings:
+    """What a ledger knows of training everything at once: the combined model's trainings."""
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        self._adapters: dict[str | None, Entry] = {}
+        self._combined: list[_Combined] = []
+        latest: dict[tuple[str, int | None], _Combined] = {}
+        for entry in entries:
+            of = (entry.task, entry.seed)
+            if not entry.is_finished:
+                continue
+            if _trains(entry):
+                self._adapters[entry.output] = entry
+            elif entry.is_baseline and entry.kind == "train":
+                latest[of] = _Combined(entry)
+                self._combined.append(latest[of])
+            elif entry.is_baseline and of in latest:
+                latest[of].evaluations.setdefault(entry.job, entry.seconds)
+
+    def instead_of(self, merge: Entry) -> tuple[float, bool] | None:
+        """Return what training everything costs on a merge's data, in seconds, with evaluation.
+
+        The second value is whether that was measured: trained on the same rows. None if the ledger
+        has no training to go by.
+        """
+        adapters = [self._adapters.get(output) for output in merge.inputs.values()]
+        current = [adapter for adapter in adapters if adapter is not None]
+        trained = [
+            each
+            for each in self._combined
+            if each.training.task == merge.task and each.training.tokens and each.training.seconds
+        ]
+        if len(current) < len(adapters) or not trained:
+            return None
+        rows = {language: digest for e in current for language, digest in e.inputs.items()}
+        for each in reversed(trained):
+            if each.training.inputs == rows and each.training.seed == merge.seed:
+                return each.training.whole_seconds + each.evaluating, True
+        last = trained[-1]
+        per_token = last.training.whole_seconds / last.training.tokens
+        tokens = sum(adapter.tokens for adapter in current)
+        return per_token * tokens + last.evaluating, False
+
+
+_KINDS: tuple[Kind, ...] = ("data", "train", "merge", "evaluate")
+
+
+def _trains(entry: Entry) -> bool:
+    return entry.kind == "train" and not entry.is_baseline
+
+
+def _cost(entries: Iterable[Entry]) -> Cost:
+    of = list(entries)
+    return Cost(
+        attempts=len(of),
+        device_seconds=sum(entry.seconds for entry in of),
+        tokens=sum(entry.tokens for entry in of),
+        padded_tokens=sum(entry.padded_tokens for entry in of),
+        supervised_tokens=sum(entry.supervised_tokens for entry in of),
+    )
+
+
+def _price(device_seconds: float, price_per_hour: float | None) -> float | None:
+    return None if price_per_hour is None else device_seconds / SECONDS_PER_HOUR * price_per_hour
+
+
+def _unique(texts: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(texts))

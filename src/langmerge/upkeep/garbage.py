@@ -17,6 +17,7 @@ from langmerge.plan import plan
 from langmerge.plan.lock import LOCK_FILE
 from langmerge.results import RESULTS_FILE
 from langmerge.store import Action, Store, writing
+from langmerge.upkeep.release import RELEASED_FOLDER
 from langmerge.workspace import Workspace
 
 _DIGEST = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
@@ -72,7 +73,9 @@ def find_garbage(workspace: Workspace) -> list[Garbage]:
     store = workspace.store
     wanted, used = _planned(workspace)
     actions = [a for path in store.actions() if (a := store.recorded(path.stem)) is not None]
-    kept = _reached(actions, {*_locked(workspace), *wanted, *used, *released_digests(store.root)})
+    locked = workspace.lock.jobs.values()
+    roots = {*wanted, *used, *(entry["key"] for entry in locked), *released_digests(store)}
+    kept = _reached(actions, roots) | {entry["output"] for entry in locked}
     made = {action.output: _describe(action) for action in actions}
     described = {action.key: _describe(action) for action in actions}
 
@@ -92,14 +95,14 @@ def find_garbage(workspace: Workspace) -> list[Garbage]:
     return list(found())
 
 
-def released_digests(store: Path) -> set[str]:
+def released_digests(store: Store) -> set[str]:
     """Return every digest that a release names.
 
     Raises:
         StorageError: if a release is not readable: what it names is not known.
     """
     digests: set[str] = set()
-    for path in sorted(store.glob("releases/[!.]*.json")):
+    for path in store.releases():
         try:
             digests |= _digests_in(json.loads(path.read_text(encoding="utf-8")))
         except ValueError:
@@ -128,21 +131,20 @@ def _planned(workspace: Workspace) -> tuple[set[str], set[str]]:
     return wanted, used
 
 
-def _locked(workspace: Workspace) -> Iterator[str]:
-    for entry in workspace.lock.jobs.values():
-        yield from entry.values()
-
-
 def _reached(actions: Iterable[Action], roots: set[str]) -> set[str]:
-    """Return all digests that lead from the roots: actions, their objects, and what those name."""
-    named = [(a.key, a.output, {a.key, a.output, *_digests_in(a.document)}) for a in actions]
-    reached = set(roots)
-    while True:
-        more = [names for key, output, names in named if key in reached or output in reached]
-        grown = reached.union(*more)
-        if grown == reached:
-            return reached
-        reached = grown
+    """Return all that leads from the roots: actions, their outputs, and what those were made of.
+
+    An object that is needed keeps the action that made it; one that is only an output does not
+    keep other actions that happened to make the same.
+    """
+    named = [(action, _digests_in(action.document)) for action in actions]
+    needed: set[str] = set()
+    grown = set(roots)
+    while grown != needed:
+        needed = grown
+        kept = [(a, digests) for a, digests in named if a.key in needed or a.output in needed]
+        grown = needed.union(*(digests for _, digests in kept))
+    return needed | {digest for action, _ in kept for digest in (action.key, action.output)}
 
 
 def _digests_in(value: Any) -> set[str]:
@@ -160,9 +162,9 @@ def _describe(action: Action) -> str:
 
 def _leftovers(workspace: Workspace) -> Iterator[Path]:
     yield from workspace.store.leftovers()
-    yield from sorted(workspace.store.root.glob("releases/.*.json-*"))
-    for name in (LOCK_FILE, RESULTS_FILE):
-        yield from sorted(workspace.project.folder.glob(f".{name}-*"))
+    for name in (LOCK_FILE, RESULTS_FILE, RELEASED_FOLDER):
+        # The names that Python's tempfile gives, lest a user's own file be taken for one.
+        yield from sorted(workspace.project.folder.glob(f".{name}-????????"))
 
 
 def _remove(store: Store, item: Garbage) -> None:

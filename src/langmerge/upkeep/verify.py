@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from langmerge.canonical import digest_of
@@ -14,6 +14,7 @@ from langmerge.plan.lock import Lock
 from langmerge.store import Store
 
 _REBUILD = "`langmerge run` makes it again if the project wants it, else `langmerge gc` forgets it"
+_SET_ASIDE = "`langmerge verify --repair` sets it aside to be made again"
 
 
 @dataclass(frozen=True)
@@ -21,18 +22,25 @@ class Problem:
     """Something wrong in a store.
 
     Attributes:
-        message: one line: where, what was found, what was expected, the fix.
+        finding: where, what was found, what was expected.
+        fix: what to do about it.
         damaged: the object or action that must not be used; None where something is missing only.
         set_aside: where it was moved to; None where it was left.
     """
 
-    message: str
+    finding: str
+    fix: str
     damaged: Path | None = None
     set_aside: Path | None = None
 
+    @property
+    def message(self) -> str:
+        """All of it in one line."""
+        return f"{self.finding}; {self.fix}"
+
 
 def verify(store: Store, lock: Lock, *, repair: bool = False) -> list[Problem]:
-    """Check every byte of every object, every action's key, and what the lock names.
+    """Check every byte of every object, every action's key, and what releases and the lock name.
 
     Args:
         store: the store.
@@ -44,61 +52,76 @@ def verify(store: Store, lock: Lock, *, repair: bool = False) -> list[Problem]:
         StorageError: with `repair`, if a run holds the project or the store cannot be written.
     """
     with held(store.root) if repair and store.root.exists() else nullcontext():
-        problems = [*_objects(store), *_actions(store), *_named(store, lock)]
+        problems = [
+            *_objects(store),
+            *_actions(store),
+            *_releases(store),
+            *_lock(store, lock),
+        ]
         return [_set_aside(store, problem) for problem in problems] if repair else problems
 
 
 def _objects(store: Store) -> Iterator[Problem]:
     for folder in store.objects():
         if (damage := store.damage(folder.name)) is not None:
-            yield Problem(
-                f"{folder}: {damage}; `langmerge verify --repair` sets it aside to be made again",
-                damaged=folder,
-            )
+            yield Problem(f"{folder}: {damage}", _SET_ASIDE, damaged=folder)
 
 
 def _actions(store: Store) -> Iterator[Problem]:
-    objects = {folder.name for folder in store.objects()}
+    objects = _present(store)
     for path in store.actions():
         action = store.recorded(path.stem)
-        fix = "`langmerge verify --repair` sets it aside to be made again"
         if action is None:
-            yield Problem(f"{path}: not an action's JSON; {fix}", damaged=path)
-        elif (key := digest_of(action.document)) != path.stem or action.key != path.stem:
             yield Problem(
-                f"{path}: its document has the key {key} and it says {action.key}, "
-                f"expected the file's name; {fix}",
+                f"{path}: not readable, expected an action's JSON", _SET_ASIDE, damaged=path
+            )
+        elif {action.key, key := digest_of(action.document)} != {path.stem}:
+            yield Problem(
+                f"{path}: says the key {action.key}, its document has {key}, "
+                "expected both to be the file's name",
+                _SET_ASIDE,
                 damaged=path,
             )
         elif action.output not in objects:
-            yield Problem(f"{path}: its output {action.output} is not in the store; {_REBUILD}")
+            yield Problem(f"{path}: its output {action.output} is not in the store", _REBUILD)
 
 
-def _named(store: Store, lock: Lock) -> Iterator[Problem]:
-    """Yield what the lock and the releases name, and the store does not have."""
-    for path in sorted(store.root.glob("releases/[!.]*.json")):
+def _releases(store: Store) -> Iterator[Problem]:
+    objects = _present(store)
+    for path in store.releases():
         try:
-            objects = json.loads(path.read_text(encoding="utf-8"))["objects"]
+            named = set(json.loads(path.read_text(encoding="utf-8"))["objects"])
         except (ValueError, KeyError, TypeError):
-            yield Problem(f"{path}: not a release's JSON; restore it, or delete it to give it up")
+            fix = "restore the file, or delete it to give the release up"
+            yield Problem(f"{path}: not readable, expected a release's JSON", fix)
             continue
-        present = {folder.name for folder in store.objects()}
-        for digest in sorted(set(objects) - present):
-            yield Problem(f"{path}: its object {digest} is not in the store; {_REBUILD}")
+        for digest in sorted(named - objects):
+            fix = "bring it back from a copy of the store, or delete the release to give it up"
+            yield Problem(f"{path}: its object {digest} is not in the store", fix)
+
+
+def _lock(store: Store, lock: Lock) -> Iterator[Problem]:
     for job, entry in sorted(lock.jobs.items()):
         place = f"{lock.path}: {job}"
         key, output = entry.get("key", ""), entry.get("output", "")
         action = store.recorded(key)
         if action is None:
-            yield Problem(f"{place}: no action with its key {key} in the store; {_REBUILD}")
+            fix = "`langmerge run` makes it"
+            yield Problem(f"{place}: its key {key} has no action in the store", fix)
         elif action.output != output:
             yield Problem(
-                f"{place}: the lock says output {output}, the store's action {action.output}; "
-                "restore the lock from git, or take the store's with `langmerge run`"
+                f"{place}: the output is {output}, the store's action says {action.output}",
+                "restore the lock from git, or take the store's with `langmerge run`",
             )
+
+
+def _present(store: Store) -> set[str]:
+    return {folder.name for folder in store.objects()}
 
 
 def _set_aside(store: Store, problem: Problem) -> Problem:
     if problem.damaged is None:
         return problem
-    return Problem(problem.message, problem.damaged, store.set_aside(problem.damaged))
+    place = store.set_aside(problem.damaged)
+    fix = f"moved to {place}, `langmerge run` makes it again if the project wants it"
+    return replace(problem, fix=fix, set_aside=place)

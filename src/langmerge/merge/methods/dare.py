@@ -9,6 +9,7 @@ from langmerge.merge.registry import Density, Lambda, Normalize, Rescale, ZeroSi
 if TYPE_CHECKING:
     from langmerge.merge.composition import Composition
 
+
 @register(
     summary="drop entries at random and rescale the rest, then average",
     source="Yu et al. 2023, arXiv:2311.03099",

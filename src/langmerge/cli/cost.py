@@ -1,0 +1,137 @@
+"""`langmerge cost`: the bill of every run, and what the updates saved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from langmerge.cli._console import DEFAULT_PROJECT, JsonOption, ProjectOption, out, show_json
+from langmerge.errors import UserError
+from langmerge.plan.graph import Kind
+from langmerge.project import load_project
+from langmerge.upkeep.bill import SECONDS_PER_HOUR, Bill, RunBill, make_bill, read_ledger
+
+
+def cost(
+    project: ProjectOption = DEFAULT_PROJECT,
+    since: Annotated[
+        str | None, typer.Option(help="Only runs from this date or time on, UTC: 2026-11-23.")
+    ] = None,
+    price_per_hour: Annotated[
+        float | None, typer.Option(min=0, help="Price of one device for an hour.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Show what every run cost, and each update against retraining everything."""
+    ledger = read_ledger(load_project(project).store_folder)
+    bill = make_bill(ledger, since=_moment(since), price_per_hour=price_per_hour)
+    if json:
+        show_json(bill.model_dump(mode="json"))
+    else:
+        _show(bill)
+
+
+def _moment(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        raise UserError(
+            f"--since {text}: not a date, expected one such as 2026-11-23 or 2026-11-23T18:00"
+        ) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+
+
+def _show(bill: Bill) -> None:
+    if bill.runs:
+        out.print(_table(bill))
+    for note in _notes(bill):
+        out.print(Text(note), soft_wrap=True)
+
+
+def _table(bill: Bill) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("run (UTC)", min_width=10)
+    for name in ("makespan", "device", "tokens", *_SHOWN, "combined", "failed"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for run in bill.runs:
+        table.add_row(_name(run), *_numbers(run))
+    return table
+
+
+def _numbers(run: RunBill) -> Iterator[str]:
+    yield _time(run.makespan_seconds)
+    yield _time(run.device_seconds)
+    yield f"{_tokens(run) / 1000:.1f}k"
+    for kind in _SHOWN:
+        yield _time(run.by_kind[kind].device_seconds)
+    yield _time(run.baseline.device_seconds)
+    yield _time(run.failed.device_seconds)
+
+
+_SHOWN: tuple[Kind, ...] = ("train", "merge", "evaluate")
+
+
+def _name(run: RunBill) -> str:
+    return f"{run.started.astimezone(timezone.utc):%Y-%m-%d %H:%M} {run.kind}"
+
+
+def _tokens(run: RunBill) -> int:
+    return sum(part.tokens for part in (*run.by_kind.values(), run.baseline, run.failed))
+
+
+def _notes(bill: Bill) -> Iterator[str]:
+    for run in bill.runs:
+        yield from _story(run)
+    if bill.runs:
+        hours = bill.device_seconds / SECONDS_PER_HOUR
+        devices = sorted({device for run in bill.runs for device in run.devices})
+        price = "" if bill.price is None else f", price {_money(bill.price)}"
+        yield (
+            f"In all: makespan {_time(bill.makespan_seconds)}, {hours:.4f} device-hours on "
+            f"{', '.join(devices) or 'an unknown device'}{price}. 'combined' is the baseline: its "
+            "training and evaluations; 'device' also holds reading data."
+        )
+    else:
+        yield "The ledger has no such attempts; `langmerge run` writes them down."
+    if bill.unreadable_lines:
+        yield f"Left out: {bill.unreadable_lines} lines of the ledger that are not whole."
+
+
+def _story(run: RunBill) -> Iterator[str]:
+    place = _name(run)
+    if run.price is not None:
+        hours = run.device_seconds / SECONDS_PER_HOUR
+        yield f"{place}: {hours:.4f} device-hours, price {_money(run.price)}."
+    if run.kind != "initial" and run.trained:
+        yield f"{place}: trained {'; '.join(run.trained)}."
+    if (saving := run.saving) is not None:
+        compared = "less" if saving.share >= 0 else "more"
+        yield (
+            f"{place}: {_time(saving.update_seconds)} of device time all-in, "
+            f"{abs(saving.share):.0%} {compared} than the {_time(saving.retraining_seconds)} that "
+            f"training and evaluating combined on the same data takes ({saving.basis})."
+        )
+    for problem in run.problems:
+        yield f"{place}: not done: {problem}"
+
+
+def _time(seconds: float) -> str:
+    """Return a time span as text that is never broken over lines."""
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    if seconds < 2 * SECONDS_PER_HOUR:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / SECONDS_PER_HOUR:.1f} h"
+
+
+def _money(amount: float) -> str:
+    """Return an amount in whole hundredths, or with two digits where that would say nothing."""
+    return f"{amount:.2f}" if amount >= 1 else f"{amount:.2g}"
