@@ -19,7 +19,8 @@ from langmerge.store import write_atomically
 from langmerge.tasks.predictions import PREDICTIONS_FILE, read_predictions, write_predictions
 from langmerge.upkeep import release as release_module
 from langmerge.upkeep.garbage import collect_garbage
-from langmerge.upkeep.release import Release, Releases, assess, release, rollback
+from langmerge.upkeep.release import assess, release, rollback
+from langmerge.upkeep.releases import Release, Releases
 from langmerge.workspace import Workspace, open_workspace
 
 TASK = "classification"
@@ -234,7 +235,7 @@ def test_garbage_collection_keeps_releases(project: Path) -> None:
     assert back(project, first.name) == first
 
 
-@pytest.mark.parametrize("killed", ["make_current", "_serve"])
+@pytest.mark.parametrize("killed", ["make_current", "serve"])
 def test_killed_in_between(project: Path, monkeypatch: pytest.MonkeyPatch, killed: str) -> None:
     first = publish(project)
     remerge(project, 0.5)

@@ -15,7 +15,7 @@ def history(project: ProjectOption = DEFAULT_PROJECT, json: JsonOption = False) 
     """Show the releases with their scores; the current one is marked."""
     from langmerge.project import load_project
     from langmerge.store import Store
-    from langmerge.upkeep.release import Releases
+    from langmerge.upkeep.releases import Releases
 
     releases = Releases(Store(load_project(project).store_folder))
     current = releases.current()

@@ -19,8 +19,9 @@ def release(
     project: ProjectOption = DEFAULT_PROJECT,
 ) -> None:
     """Release the merged model unless a language became worse; `released/TASK` then leads to it."""
-    from langmerge.upkeep.release import RELEASED_FOLDER, assess
+    from langmerge.upkeep.release import assess
     from langmerge.upkeep.release import release as release_assessed
+    from langmerge.upkeep.serving import RELEASED_FOLDER
     from langmerge.workspace import open_workspace
 
     workspace = open_workspace(project)

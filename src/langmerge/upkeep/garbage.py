@@ -17,7 +17,7 @@ from langmerge.plan import plan
 from langmerge.plan.lock import LOCK_FILE
 from langmerge.results import RESULTS_FILE
 from langmerge.store import Action, Store, writing
-from langmerge.upkeep.release import RELEASED_FOLDER
+from langmerge.upkeep.serving import RELEASED_FOLDER
 from langmerge.workspace import Workspace
 
 _DIGEST = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")

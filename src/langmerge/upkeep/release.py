@@ -1,161 +1,24 @@
-"""Releases: what is served, what would be next, and the way back.
-
-```
-STORE/releases/NUMBER-DIGEST8.json  a release: an immutable manifest, named by its content
-STORE/releases/NUMBER-DIGEST8/TASK  a link to the released adapter
-STORE/releases/current              the name of the current release
-PROJECT/released                    a link to the current release's folder: released/TASK is stable
-```
-
-The manifest is written first, then the pointer moves, then the link: each in one step, and each
-can be done again. Killed in between, the project has its old release, or its new one.
-"""
+"""What would be released, what the gate says of it, releasing it, and the way back."""
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from langmerge import __version__
-from langmerge.canonical import digest_of
 from langmerge.engine.local import held
 from langmerge.errors import GateRefused, ProjectError, StorageError
 from langmerge.plan import Decision, plan
 from langmerge.plan.graph import GATE_SPLIT, evaluate_id, merge_id, merged, train_id
 from langmerge.plan.keys import differences
 from langmerge.project import Project
-from langmerge.store import Store, new_folder, write_atomically, writing
+from langmerge.store import Store
 from langmerge.tasks.predictions import PREDICTIONS_FILE, read_predictions
 from langmerge.upkeep.gate import Answers, GateResult, judge
+from langmerge.upkeep.releases import ByLanguage, Candidate, Release, Releases
+from langmerge.upkeep.serving import refuse_foreign, serve
 from langmerge.workspace import Workspace
-
-RELEASED_FOLDER = "released"
-_OWN_FILE = ".release.json"
-"""The manifest once more, beside the adapters. No task's name begins with a dot."""
-
-ByLanguage = dict[str, dict[str, str]]
-"""Task -> language -> digest."""
-
-
-class Candidate(BaseModel):
-    """A merged model of all tasks, as the last run made it, with everything it is made of.
-
-    Attributes:
-        langmerge: version of the program.
-        recipe: its name and parameters.
-        seed: the training seed.
-        base: the base model's name and digests.
-        models: the merged adapter's digest, by task.
-        adapters: the digests of the adapters merged, by task and language.
-        predictions: the digests of the answers on the gate's split, by task and language.
-        scores: the primary metric, by task, language and split.
-        objects: every digest a release needs; they are kept as long as it is.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    schema_version: Literal[1] = 1
-    langmerge: str = __version__
-    recipe: dict[str, Any]
-    seed: int
-    base: dict[str, Any]
-    models: dict[str, str]
-    adapters: ByLanguage
-    predictions: ByLanguage
-    scores: dict[str, dict[str, dict[str, float]]]
-    objects: list[str]
-
-    def is_same_model(self, other: Candidate) -> bool:
-        """Whether both answer alike: the same adapters on the same base."""
-        ours, theirs = ({**c.base, "name": None} for c in (self, other))
-        return ours == theirs and self.models == other.models
-
-
-class Release(Candidate):
-    """A released candidate; `name` is NUMBER-DIGEST8 and no part of the manifest."""
-
-    name: str = Field(exclude=True)
-    number: int
-    created: str
-    message: str
-    gate: GateResult
-    forced: bool
-    """The gate refused, and was overruled."""
-    previous: str | None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the manifest with the release's name."""
-        return {"name": self.name, **self.model_dump(mode="json")}
-
-
-class Releases:
-    """The releases in a project's store."""
-
-    def __init__(self, store: Store) -> None:
-        self.folder = store.root / "releases"
-        self._pointer = self.folder / "current"
-
-    def all(self) -> list[Release]:
-        """Return all releases, the newest last.
-
-        Raises:
-            StorageError: if a manifest is not what was written.
-        """
-        found = [_read(path) for path in self.folder.glob("[!.]*.json")]
-        return sorted(found, key=lambda release: (release.number, release.name))
-
-    def current(self) -> Release | None:
-        """Return the release that is served; None before the first.
-
-        Raises:
-            StorageError: if the pointer or its release is damaged.
-        """
-        try:
-            name = self._pointer.read_text(encoding="utf-8").strip()
-        except FileNotFoundError:
-            return None
-        if not (path := self.folder / f"{name}.json").is_file():
-            raise StorageError(
-                f"{self._pointer}: names release '{name}', which is not there; "
-                "`langmerge rollback RELEASE` chooses another"
-            )
-        return _read(path)
-
-    def find(self, name: str) -> Release:
-        """Return a release by its name or number.
-
-        Raises:
-            ProjectError: if there is no such release.
-        """
-        releases = self.all()
-        for release in releases:
-            if name in (release.name, str(release.number)):
-                return release
-        known = ", ".join(release.name for release in releases) or "none yet"
-        raise ProjectError(f"release '{name}': not found; the releases are: {known}")
-
-    def add(self, manifest: Mapping[str, Any]) -> Release:
-        """Write a new release's manifest; it is not served yet."""
-        manifest = {**manifest, "number": max((r.number for r in self.all()), default=0) + 1}
-        release = Release(**manifest, name="")
-        content = release.model_dump(mode="json")
-        name = f"{release.number}-{digest_of(content)[:8]}"
-        text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False)
-        write_atomically(self.folder / f"{name}.json", text + "\n")
-        return release.model_copy(update={"name": name})
-
-    def make_current(self, release: Release) -> None:
-        """Move the pointer to a release."""
-        write_atomically(self._pointer, f"{release.name}\n")
 
 
 @dataclass(frozen=True)
@@ -241,7 +104,7 @@ def release(workspace: Workspace, found: Assessment, message: str, force: bool) 
                 f"{releases.folder}: the current release changed meanwhile; "
                 "see `langmerge history`, and release again"
             )
-        _refuse_foreign(workspace.project)
+        refuse_foreign(workspace.project)
         _check_objects(store, found.candidate, found.candidate.objects)
         made = found.current
         if made is None or not found.is_released:
@@ -256,7 +119,7 @@ def release(workspace: Workspace, found: Assessment, message: str, force: bool) 
                 }
             )
             releases.make_current(made)
-        _serve(workspace.project, store, made)
+        serve(workspace.project, store, made)
     return made
 
 
@@ -281,11 +144,11 @@ def rollback(project: Project, store: Store, name: str | None = None) -> Release
             raise ProjectError(f"release {current.name} is the first: none is before it")
         name = current.previous
     with held(store.root):
-        _refuse_foreign(project)
+        refuse_foreign(project)
         found = releases.find(name)
         _check_objects(store, found, found.objects)
         releases.make_current(found)
-        _serve(project, store, found)
+        serve(project, store, found)
     return found
 
 
@@ -377,72 +240,6 @@ def _changes(old: Release, new: Candidate) -> Iterator[str]:
     both = ({name: getattr(model, name) for name in parts} for model in (old, new))
     if changed := differences(*both):
         yield f"changed: {', '.join(changed)}"
-
-
-def _refuse_foreign(project: Project) -> None:
-    """Raise if something stands in the released folder's place that langmerge did not make."""
-    target = project.folder / RELEASED_FOLDER
-    if target.exists() and not (target / _OWN_FILE).is_file():
-        raise StorageError(
-            f"{target}: not made by langmerge, which would replace it by the released model; "
-            "move it away"
-        )
-
-
-def _serve(project: Project, store: Store, release: Release) -> None:
-    """Let `released` lead to a release, in one step; a copy is swapped in where no link can be."""
-    target = project.folder / RELEASED_FOLDER
-    with writing(target):
-        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-        try:
-            new = temporary / "new"
-            try:
-                folder = _linked(store, release)
-                new.symlink_to(os.path.relpath(folder, target.parent), target_is_directory=True)
-            except (OSError, NotImplementedError):
-                _copy(store, release, new)
-            if os.path.lexists(target) and not (target.is_symlink() and new.is_symlink()):
-                target.rename(temporary / "old")
-            new.replace(target)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _linked(store: Store, release: Release) -> Path:
-    """Return the release's folder of links, made if need be."""
-    folder = Releases(store).folder / release.name
-    if not folder.is_dir():
-        with new_folder(folder) as unfinished:
-            for task, digest in release.models.items():
-                place = os.path.relpath(store.object(digest), folder)
-                (unfinished / task).symlink_to(place, target_is_directory=True)
-            _describe(release, unfinished)
-    return folder
-
-
-def _copy(store: Store, release: Release, folder: Path) -> None:
-    for task, digest in release.models.items():
-        ignored = shutil.ignore_patterns("manifest.json")
-        shutil.copytree(store.object(digest), folder / task, ignore=ignored)
-    _describe(release, folder)
-
-
-def _describe(release: Release, folder: Path) -> None:
-    text = json.dumps(release.to_json(), indent=1, ensure_ascii=False)
-    (folder / _OWN_FILE).write_text(text + "\n", encoding="utf-8")
-
-
-def _read(path: Path) -> Release:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if path.stem.partition("-")[2] == digest_of(content)[:8]:
-            return Release(**content, name=path.stem)
-    except (ValueError, TypeError, ValidationError):
-        pass
-    raise StorageError(
-        f"{path}: not the release its name says (edited or damaged?); restore it from a backup, "
-        "or delete it to give the release up"
-    )
 
 
 def _check_objects(store: Store, model: Candidate, digests: Iterable[str]) -> None:
