@@ -205,13 +205,13 @@ def gemma_model(config: Mapping[str, int]) -> Any:
 
 def make_folded(folder: Path, base: Path, adapter: str) -> Path:
     """Write base plus one adapter: what mergekit starts from."""
-    from langmerge.merge import into_model
+    from langmerge.merging import into_model
 
     return into_model([adapter], base, folder, "linear")
 
 
 def _run_into_model(job: Job) -> None:
-    from langmerge.merge import into_model
+    from langmerge.merging import into_model
 
     into_model(job["adapters"], job["base"], job["out"], job["method"], **job["options"])
 
@@ -221,7 +221,7 @@ def _run_copy(job: Job) -> None:
 
 
 def _run_adapter(job: Job) -> None:
-    from langmerge.merge import merge
+    from langmerge.merging import merge
 
     merged = merge(job["adapters"], job["method"], rank=job["rank"], **job["options"])
     merged.save(job["out"])
@@ -229,8 +229,8 @@ def _run_adapter(job: Job) -> None:
 
 def _run_modules(job: Job) -> None:
     """Merge every module and let it go: the merge itself, without what is made of it."""
-    from langmerge.merge.merger import Merger
-    from langmerge.merge.threads import map_threads
+    from langmerge.merging.merger import Merger
+    from langmerge.merging.threads import map_threads
 
     merger = Merger(job["adapters"], job["method"], job["options"])
     for _ in map_threads(merger.module, merger.modules, merger.workers):
@@ -287,7 +287,7 @@ def _measured(job: Job) -> Job:
         "peft": _prepare_peft,
         "mergekit": _prepare_mergekit,
     }
-    import langmerge.merge.full_model  # noqa: F401 - imports are not timed, on either side
+    import langmerge.merging.full_model  # noqa: F401 - imports are not timed, on either side
 
     run = prepare[job["run"]](job)
     before_mib = _peak_mib()

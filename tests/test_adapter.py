@@ -353,7 +353,7 @@ def test_peft_loads_what_was_merged(tmp_path, model, method, rank):
 
     import peft
 
-    from langmerge.merge import merge
+    from langmerge.merging import merge
 
     for name in ("plain", "patterns", "rslora"):
         peft_adapter(model, tmp_path / name, len(name), **CONFIGS[name])

@@ -8,19 +8,29 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from langmerge.adapter import Adapter
-    from langmerge.merge import merge, methods
+    from langmerge.merging import inspect_adapters, into_model, merge, methods
     from langmerge.project import load_project
 
 __version__ = "0.1.0"
 
 _LAZY = {
     "Adapter": "langmerge.adapter",
+    "inspect_adapters": "langmerge.merging",
+    "into_model": "langmerge.merging",
     "load_project": "langmerge.project",
-    "merge": "langmerge.merge",
-    "methods": "langmerge.merge",
+    "merge": "langmerge.merging",
+    "methods": "langmerge.merging",
 }
 
-__all__ = ["Adapter", "__version__", "load_project", "merge", "methods"]
+__all__ = [
+    "Adapter",
+    "__version__",
+    "inspect_adapters",
+    "into_model",
+    "load_project",
+    "merge",
+    "methods",
+]
 
 
 def __getattr__(name: str) -> Any:

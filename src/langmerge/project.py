@@ -21,7 +21,7 @@ from pydantic import (
 
 from langmerge.data.config import DataConfig
 from langmerge.errors import MergeError, ProjectError, did_you_mean
-from langmerge.merge.schema import Recipe, check_recipe
+from langmerge.merging.schema import Recipe, check_recipe
 from langmerge.settings import Settings, explain, load_yaml
 from langmerge.tasks import AnyTask, Task
 from langmerge.tasks.base import DEFAULT

@@ -11,8 +11,8 @@ import torch
 from langmerge.adapter import Adapter, LoraFactors
 from langmerge.analysis import Analysis, analyze
 from langmerge.errors import AdapterError, MergeError
-from langmerge.merge import merge
-from langmerge.merge.engine import MergeWarning
+from langmerge.merging import merge
+from langmerge.merging.engine import MergeWarning
 
 # Two layers, two types, ranks that differ by module, and a head outside of any layer; one module
 # is larger than a tile, so that counts are added up over tiles.

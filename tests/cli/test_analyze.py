@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from langmerge.adapter import Adapter, LoraFactors
 from langmerge.cli import app
 from langmerge.errors import AdapterError
-from langmerge.merge import merge
+from langmerge.merging import merge
 
 runner = CliRunner()
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from langmerge.adapter import Adapter, LoraFactors
 from langmerge.cli import app, main
-from langmerge.merge import merge, methods
+from langmerge.merging import merge, methods
 
 runner = CliRunner()
 

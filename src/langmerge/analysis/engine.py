@@ -19,8 +19,8 @@ from langmerge.analysis.signs import SignCounts, count_signs, signs
 from langmerge.analysis.spectra import Spectrum, mean_spectrum, spectrum
 from langmerge.analysis.subspaces import Angles, angles, overlap
 from langmerge.errors import AdapterError
-from langmerge.merge.preflight import check_mergeable
-from langmerge.merge.threads import default_workers, map_threads
+from langmerge.merging.preflight import check_mergeable
+from langmerge.merging.threads import default_workers, map_threads
 from langmerge.metrics.base import Floats
 
 

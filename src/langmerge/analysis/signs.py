@@ -15,8 +15,8 @@ from torch import Tensor
 
 from langmerge.analysis.factored import Changes, Factored
 from langmerge.analysis.matrices import Matrix, Number, ratio, ratios
-from langmerge.merge.steps.keep_largest import keep_largest
-from langmerge.merge.vectors import TaskVector, tiles
+from langmerge.merging.steps.keep_largest import keep_largest
+from langmerge.merging.vectors import TaskVector, tiles
 from langmerge.metrics.base import Floats
 
 

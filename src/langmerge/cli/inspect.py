@@ -18,7 +18,7 @@ def inspect(
     json: JsonOption = False,
 ) -> None:
     """Check adapters before a merge, from their configurations and headers alone."""
-    from langmerge.merge import inspect_adapters
+    from langmerge.merging import inspect_adapters
 
     report = inspect_adapters(adapters)
     if json:

@@ -54,7 +54,7 @@ def merge(  # noqa: PLR0917 - a verb's options, given by name
     ] = False,
 ) -> None:
     """Merge LoRA adapters of one base model."""
-    from langmerge.merge.recipe_file import MergeOrder, read_recipe
+    from langmerge.merging.recipe_file import MergeOrder, read_recipe
 
     if show_methods:
         _show_methods()
@@ -86,8 +86,8 @@ def merge(  # noqa: PLR0917 - a verb's options, given by name
 
 def carry_out(order: Any, device: str = "cpu") -> None:
     """Merge as a recipe file and the command line say, and tell what was written."""
-    import langmerge.merge as merging
-    from langmerge.merge.preflight import check_target
+    from langmerge import merging
+    from langmerge.merging.preflight import check_target
 
     order = order.checked()
     check_target(order.output)
@@ -139,7 +139,7 @@ def _settings(texts: list[str]) -> dict[str, Any]:
 
 
 def _show_methods() -> None:
-    from langmerge.merge import methods
+    from langmerge.merging import methods
 
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for column in ("method", "parameters", "what it does"):

@@ -18,7 +18,7 @@ from langmerge.encoding import Encoder, Example
 from langmerge.errors import DataError
 from langmerge.evaluate.predict import predict_rows
 from langmerge.examples import Presenter
-from langmerge.merge import merge
+from langmerge.merging import merge
 from langmerge.model import BaseModel, folded, load_base
 from langmerge.plan import Job, Planner
 from langmerge.plan.data import facts_of, identify_sources, read_splits
