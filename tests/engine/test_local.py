@@ -229,3 +229,17 @@ def test_the_order_of_languages_is_no_matter(tmp_path: Path, tiny_base_folder: P
         run = run_project(make_project(tmp_path, tiny_base_folder, languages=order))
 
     assert not run.of("ran")
+
+
+def test_a_baseline_stays_pinned_while_it_is_not_compared(project: Path) -> None:
+    run_project(project)
+    text = project.read_text()
+    project.write_text(text + "compare: [base]\n")
+    run_project(project)
+    train = project.parent / "data/classification/de/train.jsonl"
+    write_rows(train, rows("classification", "de", "train", 8))
+    project.write_text(text)
+
+    run = run_project(project)
+
+    assert outcomes(run, "train")["train/classification/combined/seed0"] == "stale"

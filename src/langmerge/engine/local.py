@@ -13,6 +13,7 @@ from langmerge.canonical import digest_of
 from langmerge.engine.ledger import Ledger
 from langmerge.errors import BaseModelError, LangmergeError, StorageError
 from langmerge.plan import Decision, Job, Planner, job_graph
+from langmerge.plan.graph import train_id
 from langmerge.plan.keys import Facts
 from langmerge.store import Action, writing
 
@@ -87,6 +88,12 @@ def run(planner: Planner, observer: Observer | None = None) -> Run:
     observer = observer or Observer()
     jobs = job_graph(planner.project)
     observer.started(jobs)
+    # A baseline stays pinned while it is left out of `compare`.
+    pinned = {
+        train_id(task, None, seed)
+        for task in planner.project.tasks
+        for seed in planner.project.seeds
+    }
     outcome = Run()
     with held(planner.store.root), Workbench(planner) as workbench:
         ledger = Ledger(planner.store.root)
@@ -98,7 +105,7 @@ def run(planner: Planner, observer: Observer | None = None) -> Run:
             if result.outcome == "ran":
                 planner.lock.update(outcome.actions())
             observer.job_finished(result)
-        planner.lock.update(outcome.actions(), known={job.id for job in jobs})
+        planner.lock.update(outcome.actions(), known={job.id for job in jobs} | pinned)
     return outcome
 
 
