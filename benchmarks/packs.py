@@ -46,6 +46,8 @@ train:
   max_length: 256
 merge:
   ties: {{method: ties, density: 1.0}}
+  ties-0.5: {{method: ties, density: 0.5}}
+  ties-0.2: {{method: ties, density: 0.2}}
   mean: {{method: mean}}
 evaluate: {{batch_tokens: 4096}}
 compare: [base, individual, best-single, combined]
