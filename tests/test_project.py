@@ -183,6 +183,17 @@ def test_repeated_seeds_are_refused(tmp_path: Path) -> None:
         load(tmp_path, MINIMAL + "seeds: [0, 0]\n")
 
 
+def test_a_task_may_have_more_seeds_than_others(tmp_path: Path) -> None:
+    more = MINIMAL.replace("    type:", "    seeds: [0, 1]\n    type:")
+
+    assert load(tmp_path, MINIMAL).seeds_for("sentiment") == (0,)
+    assert load(tmp_path, more).seeds_for("sentiment") == (0, 1)
+    with pytest.raises(ProjectError, match=r"tasks\.sentiment\.seeds: begins with 0, .* with 7"):
+        load(tmp_path, more + "seeds: [7]\n")
+    with pytest.raises(ProjectError, match="seeds repeat: 0, 0"):
+        load(tmp_path, more.replace("[0, 1]", "[0, 0]"))
+
+
 def test_a_hub_data_set_is_pinned_or_local(tmp_path: Path) -> None:
     hub = "data: {hub: {path: somebody/set, name: '{language}'}}"
     project = load(tmp_path, MINIMAL.replace("data: data/{language}/{split}.jsonl", hub))

@@ -97,6 +97,26 @@ def test_comparisons_are_paired(tmp_path: Path, tiny_base_folder: Path) -> None:
         assert comparison.difference == pytest.approx(expected)
 
 
+def test_a_task_with_its_own_seeds_is_averaged_over_them(
+    tmp_path: Path, tiny_base_folder: Path
+) -> None:
+    file = make_project(
+        tmp_path, tiny_base_folder, ("classification", "generation"), compare=["base", "individual"]
+    )
+    run_project(file)
+    file.write_text(
+        file.read_text().replace("type: generation", "type: generation\n    seeds: [0, 1]")
+    )
+    run = run_project(file)
+
+    assert {r.decision.job.seed for r in run.of("ran")} == {1}  # What seed 0 made is reused.
+    seeds = {(a.task, a.model): a.seeds for a in load_results(file).averages if a.split == "test"}
+    assert seeds["generation", "individual"] == seeds["generation", "merged:ties"] == [0, 1]
+    assert seeds["classification", "individual"] == [0]
+    assert ("generation", "base") in seeds
+    assert {c.task for c in load_results(file).comparisons} == {"classification", "generation"}
+
+
 def test_scores_carry_intervals_signatures_and_digests(
     tmp_path: Path, tiny_base_folder: Path
 ) -> None:

@@ -22,7 +22,7 @@ from pydantic import (
 from langmerge.data.config import DataConfig
 from langmerge.errors import MergeError, ProjectError, did_you_mean
 from langmerge.merging.schema import Recipe, check_recipe
-from langmerge.settings import Settings, explain, load_yaml
+from langmerge.settings import Seeds, Settings, explain, load_yaml
 from langmerge.tasks import AnyTask, Task
 from langmerge.tasks.base import DEFAULT
 from langmerge.train.config import LoraSettings, TrainConfig
@@ -136,7 +136,7 @@ class Project(Settings):
     compare: tuple[Comparison, ...] = ("base", "individual", "best-single", "combined")
     evaluate: EvaluateSettings = EvaluateSettings()
     release: ReleaseSettings = ReleaseSettings()
-    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    seeds: Seeds = (0,)
 
     _path: Path = PrivateAttr(default=Path(PROJECT_FILE))
 
@@ -168,13 +168,6 @@ class Project(Settings):
             raise ValueError("YAML reads no as false; write Norwegian as 'no', in quotes")
         return value
 
-    @field_validator("seeds")
-    @classmethod
-    def _differ(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
-        if len(set(seeds)) < len(seeds):
-            raise ValueError(f"seeds repeat: {', '.join(map(str, seeds))}; name each seed once")
-        return seeds
-
     @field_validator("merge", mode="before")
     @classmethod
     def _from_short_form(cls, value: Any) -> Any:
@@ -196,6 +189,11 @@ class Project(Settings):
             for name in self.tasks:
                 self._has_dev_for_choosing(name, language)
         for name, task in self.tasks.items():
+            if (first := self.seeds_for(name)[0]) != self.seeds[0]:
+                raise ValueError(
+                    f"tasks.{name}.seeds: begins with {first}, the project's seeds with "
+                    f"{self.seeds[0]}, and one seed of all tasks is released; begin both alike"
+                )
             if isinstance(task.prompt, Mapping):
                 _check_known(
                     task.prompt, (*self.languages, DEFAULT), f"tasks.{name}.prompt", "language"
@@ -243,6 +241,10 @@ class Project(Settings):
     def data_for(self, task: str, language: str) -> DataConfig:
         """Return where a task's data of a language is."""
         return self.languages[language].data.get(task, self.tasks[task].data)
+
+    def seeds_for(self, task: str) -> tuple[int, ...]:
+        """Return the seeds of a task's runs; the first is the one that is released and served."""
+        return self.tasks[task].seeds or self.seeds
 
     def has_dev(self, task: str, language: str) -> bool:
         """Whether a task's data of a language has rows to choose and compare models by."""

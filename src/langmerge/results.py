@@ -232,7 +232,7 @@ class _Measurements:
         theirs = {
             f"{other.language}/{seed}": self._primary(other)
             for other in others
-            for seed in (self._project.seeds if other.seed is None else (other.seed,))
+            for seed in (self._project.seeds_for(task) if other.seed is None else (other.seed,))
         }
         settings = self._project.evaluate
         found = paired_bootstrap(
@@ -262,11 +262,13 @@ class _Measurements:
         for result in self._evaluations:
             job = result.decision.job
             found[job.task, job.model or "", job.split or ""].append(job)
-        languages, seeds = len(self._project.languages), len(self._project.seeds)
+        languages = len(self._project.languages)
+
+        def runs(task: str, jobs: list[Job]) -> int:
+            return 1 if jobs[0].seed is None else len(self._project.seeds_for(task))
+
         return {
-            key: jobs
-            for key, jobs in found.items()
-            if len(jobs) == languages * (1 if jobs[0].seed is None else seeds)
+            key: jobs for key, jobs in found.items() if len(jobs) == languages * runs(key[0], jobs)
         }
 
     def _primary(self, job: Job) -> Sample:

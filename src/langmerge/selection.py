@@ -88,7 +88,7 @@ def select(
 
 def _made_by(project: Project, task: str, language: str, model: str) -> str | None:
     """Return the id of the job that makes a model's adapter; None for the base."""
-    seed = project.seeds[0]
+    seed = project.seeds_for(task)[0]
     if model == BASE:
         return None
     if model == INDIVIDUAL:

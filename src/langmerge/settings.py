@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from langmerge.errors import ProjectError, did_you_mean
@@ -16,6 +23,16 @@ Location = tuple[str | int, ...]
 
 _UNKNOWN_KEY = "unknown_key"
 _KEY = "key"
+
+
+def _differ(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds repeat: {', '.join(map(str, seeds))}; name each seed once")
+    return seeds
+
+
+Seeds = Annotated[tuple[int, ...], Field(min_length=1), AfterValidator(_differ)]
+"""Seeds of repeated runs, each once."""
 
 
 class Settings(BaseModel):

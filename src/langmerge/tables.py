@@ -138,12 +138,13 @@ def _combined(job: JobCost) -> bool:
 
 def _notes(found: Results, task: str) -> Iterator[str]:
     sizes = {s.language: s.n for s in found.scores if s.task == task and s.split == "test"}
+    seeds = {s.seed for s in found.scores if s.task == task} - {None}
     if sizes:
         rows = ", ".join(f"{language} {n}" for language, n in sorted(sizes.items()))
         yield (
             f"Test rows: {rows}. The interval is of the mean; it resamples groups of rows, jointly "
             "over languages. Time and tokens: of training all adapters a model is made of"
-            f"{', with every seed' if len({s.seed for s in found.scores} - {None}) > 1 else ''}."
+            f"{', with every seed' if len(seeds) > 1 else ''}."
         )
     for compared in found.comparisons:
         if compared.task == task:

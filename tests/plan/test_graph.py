@@ -74,6 +74,21 @@ def test_the_released_model_alone_is_evaluated_on_dev_for_the_gate(tmp_path: Pat
     )
 
 
+def test_a_tasks_own_seeds_make_runs_of_that_task_alone(tmp_path: Path) -> None:
+    file = make_project(tmp_path, tmp_path / "base", ("classification", "generation"))
+    before = {job.id: job for job in job_graph(load_project(file))}
+    file.write_text(
+        file.read_text().replace("type: generation", "type: generation\n    seeds: [0, 5]")
+    )
+    after = {job.id: job for job in job_graph(load_project(file))}
+
+    assert {name: after[name] for name in before} == before
+    added = [job for name, job in after.items() if name not in before]
+    assert {(job.task, job.seed) for job in added} == {("generation", 5)}
+    assert "evaluate/generation/combined/en/seed5/test" in after
+    assert "evaluate/generation/base/en/seed5/test" not in after
+
+
 def test_without_dev_nothing_is_evaluated_for_the_gate(tmp_path: Path) -> None:
     file = make_project(tmp_path, tmp_path / "base", compare=["individual"])
     paths = "{train: 'data/{language}/train.jsonl', test: 'data/{language}/test.jsonl'}"

@@ -92,7 +92,7 @@ def run(planner: Planner, observer: Observer | None = None) -> Run:
     pinned = {
         train_id(task, None, seed)
         for task in planner.project.tasks
-        for seed in planner.project.seeds
+        for seed in planner.project.seeds_for(task)
     }
     outcome = Run()
     with held(planner.store.root), Workbench(planner) as workbench:

@@ -96,7 +96,7 @@ def _task_jobs(project: Project, task: str) -> Iterator[Job]:
         yield Job(data_id(task, language), "data", task, language)
     if BASE in project.compare:
         yield from _evaluations(project, task, BASE, seed=None)
-    for seed in project.seeds:
+    for seed in project.seeds_for(task):
         yield from _seed_jobs(project, task, seed)
 
 
@@ -114,7 +114,7 @@ def _seed_jobs(project: Project, task: str, seed: int) -> Iterator[Job]:
             needs=needs,
         )  # fmt: skip
         yield from _evaluations(project, task, merged(recipe), seed, recipe)
-        if (recipe, seed) == (project.released_recipe, project.seeds[0]):
+        if (recipe, seed) == (project.released_recipe, project.seeds_for(task)[0]):
             yield from _gate_evaluations(project, task, seed, recipe)
     yield from _adapter_evaluations(project, task, seed)
     if BEST_SINGLE in project.compare:

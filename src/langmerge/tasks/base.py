@@ -11,7 +11,7 @@ from pydantic import AfterValidator
 from langmerge.data import Row, RowSpec
 from langmerge.data.config import DataConfig
 from langmerge.metrics import Metric
-from langmerge.settings import Settings
+from langmerge.settings import Seeds, Settings
 from langmerge.tasks.predictions import Prediction
 from langmerge.tasks.templates import fill, template_fields
 
@@ -56,6 +56,8 @@ class Task(Settings, ABC):
     data: DataConfig
     prompt: Template | dict[str, Template] | None = None
     completion: Annotated[str, AfterValidator(_has_completion_slot)] = " {target}"
+    seeds: Seeds | None = None
+    """Runs of this task; None for the project's. They choose jobs and are part of no identity."""
 
     def declared_labels(self) -> tuple[str, ...]:
         """Return the labels all rows share; empty where rows bring their own candidates or none."""
