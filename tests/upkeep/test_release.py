@@ -21,6 +21,7 @@ from langmerge.upkeep import release as release_module
 from langmerge.upkeep.garbage import collect_garbage
 from langmerge.upkeep.release import assess, release, rollback
 from langmerge.upkeep.releases import Release, Releases
+from langmerge.upkeep.verify import verify
 from langmerge.workspace import Workspace, open_workspace
 
 TASK = "classification"
@@ -109,7 +110,11 @@ def test_a_release_holds_all_it_needs(project: Path) -> None:
     assert releases(project).all() == [made]
     assert releases(project).current() == made
     assert served(project) == made.name
-    assert (project.parent / "released" / TASK / "adapter_config.json").is_file()
+    folder = project.parent / "released" / TASK
+    assert (folder / "adapter_config.json").is_file()
+    assert f"release {made.name}" in (folder / "README.md").read_text(encoding="utf-8")
+    assert not (workspace.store.object(made.models[TASK]) / "README.md").exists()
+    assert verify(workspace.store, workspace.lock) == []
 
 
 def test_what_is_not_up_to_date_is_not_released(project: Path) -> None:
@@ -282,6 +287,7 @@ def test_where_links_are_refused_copies_are_served(
     folder = project.parent / "released"
     assert not folder.is_symlink()
     assert served(project) == second.name
+    assert (folder / TASK / "README.md").is_file()
     assert back(project) == linked
     assert served(project) == linked.name
     assert back(project, second.name) == second

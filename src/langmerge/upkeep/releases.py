@@ -2,7 +2,7 @@
 
 ```
 STORE/releases/NUMBER-DIGEST8.json  a release: an immutable manifest, named by its content
-STORE/releases/NUMBER-DIGEST8/TASK  a link to the released adapter
+STORE/releases/NUMBER-DIGEST8/TASK  links to the released adapter's files, and its model card
 STORE/releases/current              the name of the current release
 PROJECT/released                    a link to the current release's folder: released/TASK is stable
 ```
