@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Cache
 from transformers.pytorch_utils import Conv1D
 
 from langmerge.adapter import Adapter
@@ -67,6 +67,7 @@ class BaseModel:
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
+        past: Cache | None = None,
     ) -> Tensor:
         """Run the model up to its head.
 
@@ -75,8 +76,11 @@ class BaseModel:
 
         Args:
             input_ids: `[batch, length]`.
-            attention_mask: None for causal attention, else `[batch, 1, length, length]`, bool.
-            position_ids: `[batch, length]`; None counts from 0.
+            attention_mask: None for causal attention, else `[batch, 1, length, keys]`, bool; the
+                keys are those of `past` and then the sequence's own.
+            position_ids: `[batch, length]`; None counts on from `past`, or from 0.
+            past: keys and values of what precedes every sequence; those of the sequences are
+                appended to it.
 
         Returns:
             `[batch, length, hidden]`, in the model's dtype.
@@ -86,17 +90,23 @@ class BaseModel:
             input_ids=input_ids,
             attention_mask=attention_mask,
             position_ids=position_ids,
-            use_cache=False,
+            past_key_values=past,
+            use_cache=past is not None,
         )
         hidden: Tensor = output.last_hidden_state
         return hidden
 
-    def logits(self, hidden: Tensor) -> Tensor:
+    def logits(self, hidden: Tensor, part: slice = slice(None)) -> Tensor:
         """Return the logits of hidden states `[..., hidden]`: `[..., vocabulary]`, fp32.
 
-        The vocabulary is large: pass only the positions that are needed.
+        The vocabulary is large: pass only the positions that are needed, or ask for a part of it.
         """
-        logits: Tensor = self.model.get_output_embeddings()(hidden).float()
+        head = self.model.get_output_embeddings()
+        if type(head) is nn.Linear:
+            bias = None if head.bias is None else head.bias[part]
+            logits = nn.functional.linear(hidden, head.weight[part], bias).float()
+        else:
+            logits = head(hidden)[..., part].float()
         # What some architectures do to their logits after the head.
         config = self.model.config.get_text_config()
         if scale := getattr(config, "logit_scale", None):  # Cohere

@@ -8,6 +8,7 @@ import torch
 
 from langmerge.evaluate import likelihood
 from langmerge.evaluate.likelihood import choice_log_likelihoods
+from langmerge.model import BaseModel
 
 
 def alone(base, prompt, choice):
@@ -70,7 +71,7 @@ def test_a_model_that_ignores_the_mask_is_noticed(tiny_bases, monkeypatch):
     monkeypatch.delattr(base.model, "_langmerge_takes_tree_masks", raising=False)
     plain = type(base).hidden_states
     monkeypatch.setattr(
-        type(base), "hidden_states", lambda self, ids, mask=None, at=None: plain(self, ids)
+        type(base), "hidden_states", lambda self, ids, *_, past=None: plain(self, ids, past=past)
     )
     assert not likelihood.takes_tree_masks(base)
     monkeypatch.delattr(base.model, "_langmerge_takes_tree_masks")
@@ -83,12 +84,67 @@ def test_batching_changes_nothing(tiny_base):
     assert np.array(together) == pytest.approx(np.array(one_by_one), abs=1e-4)
 
 
-def test_small_chunks_of_logits_change_nothing(tiny_base, monkeypatch):
+def test_blocks_of_the_vocabulary_change_nothing(tiny_base, monkeypatch):
     prompts, choices = some_rows(6, [1, 3], seed=3)
     expected = choice_log_likelihoods(tiny_base, prompts, choices)
-    monkeypatch.setattr(likelihood, "_CHUNK_LOGITS", 3 * tiny_base.vocabulary_size)
+    monkeypatch.setattr(likelihood, "_SMALLEST_BLOCK", 7)
+    monkeypatch.setattr(likelihood, "_BLOCK_LOGITS", {"cpu": 1})
     found = choice_log_likelihoods(tiny_base, prompts, choices)
     assert np.array(found) == pytest.approx(np.array(expected), abs=1e-5)
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """The number of tokens in every forward pass."""
+    seen = []
+    plain = BaseModel.hidden_states
+
+    def counted(self, input_ids, *rest, **named):
+        seen.append(input_ids.numel())
+        return plain(self, input_ids, *rest, **named)
+
+    monkeypatch.setattr(BaseModel, "hidden_states", counted)
+    return seen
+
+
+@pytest.mark.parametrize("lengths", [[1], [1, 2, 5]])
+def test_what_all_prompts_begin_with_is_computed_once(base, lengths, computed, monkeypatch):
+    """In gemma3, prompts on either side of the sliding window of 24."""
+    monkeypatch.setattr(likelihood, "_BUSY_TOKENS", 8)
+    prompts, choices = some_rows(7, lengths, seed=4)
+    beginning = [7, 9, 30, 11, 50, 12, 13, 90, 60, 15, 16]
+    prompts = [beginning + prompt for prompt in prompts]
+    rows = list(zip(prompts, choices, strict=True))
+    expected = [[alone(base, prompt, c) for c in row] for prompt, row in rows]
+    assert likelihood.takes_shared_beginnings(base)
+    computed.clear()
+    found = choice_log_likelihoods(base, prompts, choices, batch_tokens=64)
+    assert np.array(found) == pytest.approx(np.array(expected), abs=1e-4)
+    assert len(beginning) in computed
+    # Padding included, it is less than the prompts alone would take with their beginnings.
+    assert lengths != [1] or sum(computed) < sum(map(len, prompts))
+
+
+def test_a_prompt_may_be_the_beginning_of_another(tiny_base, monkeypatch):
+    monkeypatch.setattr(likelihood, "_BUSY_TOKENS", 1)
+    prompts, choices = [[5, 6, 7], [5, 6, 7, 8], [5, 6, 7]], [[[9], [8, 4]]] * 3
+    found = choice_log_likelihoods(tiny_base, prompts, choices)
+    expected = [[alone(tiny_base, prompt, c) for c in choices[0]] for prompt in prompts]
+    assert np.array(found) == pytest.approx(np.array(expected), abs=1e-4)
+
+
+def test_short_beginnings_are_not_worth_it(tiny_base, computed):
+    prompts, choices = some_rows(5, [1])
+    choice_log_likelihoods(tiny_base, [[7, *prompt] for prompt in prompts], choices)
+    assert len(computed) == 1
+
+
+def test_copies_of_a_long_beginning_are_bounded(tiny_base, computed, monkeypatch):
+    monkeypatch.setattr(likelihood, "_BUSY_TOKENS", 8)
+    prompts = [[*range(5, 105), 200 + row] for row in range(20)]
+    choice_log_likelihoods(tiny_base, prompts, [[[9], [8]]] * 20, batch_tokens=100)
+    # One token a row is computed, 101 keys of each are kept: at most 400 in a batch.
+    assert computed[-7:] == [3, 3, 3, 3, 3, 3, 2]
 
 
 def test_progress_counts_rows(tiny_base):
