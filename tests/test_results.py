@@ -9,7 +9,17 @@ from projects import make_project, rows, write_rows
 from langmerge.cli.run import run_project
 from langmerge.quickstart.upkeep import describe_update
 from langmerge.quickstart.verdict import verdict
-from langmerge.results import Average, Comparison, Measured, Results, Score, load_results
+from langmerge.results import (
+    Average,
+    Comparison,
+    Confusion,
+    Measured,
+    Results,
+    Score,
+    load_results,
+)
+from langmerge.statistics import holm
+from langmerge.tables import score_table
 
 
 def measured(value: float, width: float = 2.0) -> Measured:
@@ -80,7 +90,9 @@ def test_verdict_without_intervals_does_not_compare() -> None:
 
 
 def test_comparisons_are_paired(tmp_path: Path, tiny_base_folder: Path) -> None:
-    project = make_project(tmp_path, tiny_base_folder, seeds=[0, 1])
+    project = make_project(
+        tmp_path, tiny_base_folder, seeds=[0, 1], merge=["ties", "task_arithmetic"]
+    )
     run_project(project)
 
     found = load_results(project)
@@ -92,9 +104,84 @@ def test_comparisons_are_paired(tmp_path: Path, tiny_base_folder: Path) -> None:
         "best-single",
         "combined",
     }
+    assert len(found.comparisons) == 8
     for comparison in found.comparisons:
-        expected = averages[comparison.model] - averages[comparison.against]
-        assert comparison.difference == pytest.approx(expected)
+        ours, theirs = averages[comparison.model], averages[comparison.against]
+        assert comparison.difference == pytest.approx(ours - theirs)
+        assert comparison.retention is not None
+        assert comparison.retention.value == pytest.approx(100 * ours / theirs)
+        assert comparison.p_randomization is not None
+        detectable = pytest.approx(2.8016 * comparison.standard_error, rel=1e-4)
+        assert comparison.minimum_detectable == detectable
+        assert comparison.p_value <= comparison.p_holm <= min(1, 2 * comparison.p_value)
+        by_language = comparison.languages
+        assert list(by_language) == ["de", "en"]
+        mean = sum(each.difference for each in by_language.values()) / 2
+        assert comparison.difference == pytest.approx(mean)
+        p_values = [each.p_value for each in by_language.values()]
+        assert tuple(each.p_holm for each in by_language.values()) == holm(p_values)
+
+
+def test_runs_with_several_seeds_show_their_spread(tmp_path: Path, tiny_base_folder: Path) -> None:
+    project = make_project(tmp_path, tiny_base_folder, seeds=[0, 1], compare=["base", "individual"])
+    run_project(project)
+
+    found = load_results(project)
+
+    averages = {a.model: a for a in found.averages if a.split == "test"}
+    assert averages["base"].seed_spread is None
+    for model in ("individual", "merged:ties"):
+        spread = averages[model].seed_spread
+        assert sum(spread.values.values()) / 2 == pytest.approx(averages[model].average.value)
+        assert spread.effect <= spread.deviation
+    (against_base,) = [c for c in found.comparisons if c.against == "base"]
+    differences = against_base.seed_spread.values
+    assert differences["1"] == pytest.approx(
+        averages["merged:ties"].seed_spread.values["1"] - averages["base"].average.value
+    )
+    notes = "\n".join(score_table(found, "classification").notes)
+    assert "seed by seed: " in notes
+    assert "detectable at this size: " in notes
+    assert "after Holm: " in notes
+
+
+def test_labels_that_a_merged_model_never_answers_are_told() -> None:
+    kept = Confusion(labels=["a", "b", "c"], counts=[[2, 0, 0, 0], [1, 0, 0, 1], [0, 0, 0, 0]])
+    assert kept.never_answered() == ["b"]  # No row is a "c".
+    found = results(80.0)
+    scores = [
+        score.model_copy(update={"confusion": kept, "metrics": {"m": measured(50.0)}})
+        for score in found.scores
+    ]
+
+    notes = score_table(found.model_copy(update={"scores": scores, "averages": []}), "t").notes
+
+    assert "merged:ties never answers 'b' in de, en" in notes
+
+
+def test_languages_measured_in_different_ways_are_told() -> None:
+    found = results(80.0)
+    scores = [
+        score.model_copy(
+            update={"metrics": {"m": measured(50.0).model_copy(update={"signature": signature})}}
+        )
+        for score, signature in zip(found.scores, ["m|tok:char|n:1", "m|tok:word|n:1"], strict=True)
+    ]
+
+    notes = score_table(found.model_copy(update={"scores": scores, "averages": []}), "t").notes
+
+    assert "Compare models, not languages: de by tok:char; en by tok:word" in notes
+
+
+def test_results_of_an_earlier_run_are_still_read() -> None:
+    old = compared("base", 1.0, 0.5).model_dump(
+        include={"task", "model", "against", "metric", "difference", "low", "high", "p_value"}
+    )
+    text = json.dumps({**results(80.0).model_dump(), "comparisons": [old], "averages": []})
+
+    found = Results.model_validate_json(text)
+
+    assert any("merged:ties minus base: +1.0" in note for note in score_table(found, "t").notes)
 
 
 def test_a_task_with_its_own_seeds_is_averaged_over_them(
@@ -133,6 +220,11 @@ def test_scores_carry_intervals_signatures_and_digests(
         assert metric.high is not None
         assert metric.low <= metric.value <= metric.high
         assert "macro_f1" in metric.signature
+        assert score.confusion is not None
+        assert score.confusion.labels == ["good", "bad"]
+        assert [sum(row) for row in score.confusion.counts] == [2, 2]
+        hits = sum(score.confusion.counts[label][label] for label in range(2))
+        assert score.metrics["accuracy"].value == pytest.approx(100 * hits / 4)
     for average in found.averages:
         of_model = [
             s.metrics["macro_f1"].value

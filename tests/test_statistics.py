@@ -23,6 +23,8 @@ from langmerge.statistics import (
     holm,
     minimum_detectable_difference,
     paired_bootstrap,
+    retention,
+    seed_spread,
 )
 
 
@@ -338,6 +340,103 @@ def test_only_like_is_compared_with_like() -> None:
         for test in (paired_bootstrap, approximate_randomization):
             with pytest.raises(ValueError, match=message):
                 test(a, b, seed=0)
+
+
+# --- retention ------------------------------------------------------------------------------------
+
+
+def test_retention_is_the_ratio_of_means_and_not_the_mean_of_ratios() -> None:
+    groups = _names(40)
+    a = {"en": (_mean([90.0] * 40), groups), "sw": (_mean([10.0] * 40), groups)}
+    b = {"en": (_mean([90.0] * 40), groups), "sw": (_mean([20.0] * 40), groups)}
+
+    kept = retention(a, b, seed=0)
+
+    assert (kept.value, kept.low, kept.high) == pytest.approx((100 * 100 / 110,) * 3)
+
+
+def test_the_interval_of_a_retention_is_that_of_a_ratio() -> None:
+    b = 50 + 10 * _normal(30, 200)
+    a = 0.9 * b + 2 * _normal(31, 200)
+
+    kept = retention(*_pair(a, b), seed=0, resamples=4000)
+
+    ratio = a.mean() / b.mean()
+    # The delta method: the spread of a - ratio * b, over the mean of b.
+    standard_error = 100 * (a - ratio * b).std(ddof=1) / math.sqrt(200) / b.mean()
+    assert kept.value == pytest.approx(100 * ratio)
+    assert (kept.high - kept.low) / 2 == pytest.approx(1.96 * standard_error, rel=0.1)
+
+
+def test_a_retention_of_a_score_that_may_be_0_has_no_interval() -> None:
+    kept = retention(*_pair([1.0, 0.0, 0.0], [2.0, 0.0, 0.0]), seed=0)
+    assert kept.value == pytest.approx(50)
+    assert (kept.low, kept.high) == (None, None)
+    with pytest.raises(ValueError, match="a share of 0 means nothing"):
+        retention(*_pair([1.0, 0.0], [0.0, 0.0]), seed=0)
+
+
+# --- repeated runs --------------------------------------------------------------------------------
+
+
+def _runs(values) -> dict[int, dict]:
+    return {
+        seed: {"en": (_mean(of_run), _names(len(of_run)))} for seed, of_run in enumerate(values)
+    }
+
+
+def test_runs_that_answer_alike_have_no_spread() -> None:
+    values = _normal(32, 30)
+    spread = seed_spread(_runs([values, values]), seed=0)
+    assert (spread.deviation, spread.effect) == pytest.approx((0, 0), abs=1e-9)
+
+
+def test_a_run_that_is_better_on_every_row_is_better_by_its_seed() -> None:
+    values = _normal(33, 30)
+    spread = seed_spread(_runs([values, values + 3]), seed=0)
+
+    assert spread.values == pytest.approx({0: values.mean(), 1: values.mean() + 3})
+    assert spread.deviation == pytest.approx(3 / math.sqrt(2))
+    assert spread.effect == pytest.approx(spread.deviation)
+
+
+@pytest.mark.parametrize("true_effect", [0.0, 2.0])
+def test_the_seeds_effect_is_told_apart_from_the_rows_accidents(true_effect: float) -> None:
+    rng = np.random.default_rng(34)
+    n_trials, n_runs, n_rows, noise = 200, 4, 60, 8.0
+    total, effects = [], []
+    for trial in range(n_trials):
+        difficulty = rng.normal(scale=30, size=n_rows)
+        of_seed = true_effect * rng.normal(size=(n_runs, 1))
+        runs = difficulty + of_seed + rng.normal(scale=noise, size=(n_runs, n_rows))
+        spread = seed_spread(_runs(runs), seed=trial, resamples=200)
+        total.append(spread.deviation**2)
+        effects.append(spread.effect**2)
+
+    of_rows = noise**2 / n_rows
+    assert np.mean(total) == pytest.approx(true_effect**2 + of_rows, rel=0.15)
+    if true_effect:
+        assert np.mean(effects) == pytest.approx(true_effect**2, rel=0.15)
+    else:  # Estimates below 0 are cut off at 0, so the mean stays above 0, and most are small.
+        assert np.mean(effects) < 0.5 * of_rows
+        assert np.mean(np.array(effects) == 0) == pytest.approx(0.6, abs=0.15)
+
+
+def test_the_spread_of_a_difference_is_that_of_the_differences() -> None:
+    runs = 40 + _normal(35, 3, 50)
+    other = 30 + _normal(36, 50)
+
+    spread = seed_spread(_runs(runs), _runs([other] * 3), seed=0)
+
+    assert spread.values == pytest.approx(
+        {seed: of_run.mean() - other.mean() for seed, of_run in enumerate(runs)}
+    )
+    assert spread.deviation == pytest.approx(runs.mean(axis=1).std(ddof=1))
+
+
+def test_one_run_has_no_spread() -> None:
+    with pytest.raises(ValueError, match="at least two seeds"):
+        seed_spread(_runs([[1.0, 2.0]]), seed=0)
 
 
 # --- corrections and power -----------------------------------------------------------------------

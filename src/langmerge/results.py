@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -22,7 +23,17 @@ from langmerge.plan import Job
 from langmerge.plan.graph import BASE, BEST_SINGLE, COMBINED, INDIVIDUAL, merged, train_id
 from langmerge.plan.keys import best_single
 from langmerge.project import Project, load_project
-from langmerge.statistics import Sample, Samples, bootstrap_mean, paired_bootstrap
+from langmerge.statistics import (
+    Sample,
+    Samples,
+    approximate_randomization,
+    bootstrap_mean,
+    holm,
+    minimum_detectable_difference,
+    paired_bootstrap,
+    retention,
+    seed_spread,
+)
 from langmerge.store import Store, write_atomically
 from langmerge.tasks.predictions import PREDICTIONS_FILE, read_predictions
 from langmerge.workspace import Workspace
@@ -45,6 +56,25 @@ class Measured(_Part):
     signature: str
 
 
+class Confusion(_Part):
+    """How often each declared label (down) was answered by each (across).
+
+    The last number of a row counts unparseable answers.
+    """
+
+    labels: list[str]
+    counts: list[list[int]]
+
+    def never_answered(self) -> list[str]:
+        """Return the labels that occur in the data and were never the answer."""
+        answered = [sum(column) for column in zip(*self.counts, strict=True)]
+        return [
+            label
+            for label, row, count in zip(self.labels, self.counts, answered, strict=False)
+            if sum(row) and not count
+        ]
+
+
 class Score(_Part):
     """One model on one language's split, with one seed."""
 
@@ -61,10 +91,29 @@ class Score(_Part):
     stale: bool = False
     """The model was trained on older data than the project has now."""
     metrics: dict[str, Measured]
+    confusion: Confusion | None = None
+    """Of a task with declared labels."""
+
+
+class SeedSpread(_Part):
+    """How much repeated runs with several seeds differ on the same rows.
+
+    `effect` is what of the standard deviation `deviation` the seeds account for, beyond the test
+    rows (`langmerge.statistics.seed_spread`).
+    """
+
+    values: dict[str, float]
+    """Mean over languages, by seed."""
+    deviation: float
+    effect: float
 
 
 class Average(_Part):
-    """A model's primary metric, averaged over all languages and seeds, resampled jointly."""
+    """A model's primary metric, averaged over all languages and seeds, resampled jointly.
+
+    Where languages are measured in different ways (words in one, characters in another), the
+    signature holds each way once, with `; ` between them.
+    """
 
     task: str
     model: str
@@ -74,22 +123,50 @@ class Average(_Part):
     seeds: list[int]
     stale: bool = False
     average: Measured
+    seed_spread: SeedSpread | None = None
+    """Null for the base, and where there is one seed."""
 
 
-class Comparison(_Part):
-    """A merged model minus another, on the same test rows: mean over languages and seeds.
+class Difference(_Part):
+    """One model minus another on the same rows; p-values are two-sided, of no difference.
 
-    The interval and the two-sided p-value are of a paired bootstrap over groups of rows.
+    Interval, `p_value` and `standard_error` are of a paired bootstrap over groups of rows.
     """
+
+    difference: float
+    low: float | None
+    high: float | None
+    p_value: float
+    p_holm: float | None = None
+    """`p_value` adjusted: over the languages of a comparison; of the mean, over the recipes
+    compared with the same model."""
+    p_randomization: float | None = None
+    """Of approximate randomization, which assumes nothing: a check of `p_value`."""
+    standard_error: float | None = None
+    minimum_detectable: float | None = None
+    """The true difference that these rows would show in 80% of cases."""
+
+
+class Retention(_Part):
+    """A model's mean as a share of another's, in percent, with its interval."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+class Comparison(Difference):
+    """A merged model minus another on the test rows: mean over languages and seeds."""
 
     task: str
     model: str
     against: str
     metric: str
-    difference: float
-    low: float | None
-    high: float | None
-    p_value: float
+    retention: Retention | None = None
+    """Null where the other's mean is 0."""
+    seed_spread: SeedSpread | None = None
+    """Of the difference; null where there is one seed."""
+    languages: dict[str, Difference] = {}
 
 
 class JobCost(_Part):
@@ -164,6 +241,12 @@ def collect(workspace: Workspace, run: Run) -> Results:
     )
 
 
+_Run: TypeAlias = tuple[str, int]
+"""A language and a seed."""
+
+_Differing = TypeVar("_Differing", bound=Difference)
+
+
 class _Measurements:
     """The metrics of every evaluation of a run, measured once from the stored predictions."""
 
@@ -177,6 +260,7 @@ class _Measurements:
         ]
         self._metrics: dict[str, tuple[Metric, ...]] = {}
         self._groups: dict[str, list[str]] = {}
+        self._confusions: dict[str, Confusion] = {}
         for result in self._evaluations:
             self._measure(result, store)
 
@@ -198,6 +282,7 @@ class _Measurements:
                 chosen=self._chosen(job.task, job.seed) if job.model == BEST_SINGLE else None,
                 stale=self._is_stale(job.task, job.model, job.seed),
                 metrics={m.name: self._interval({"": (m, groups)}) for m in self._metrics[job.id]},
+                confusion=self._confusions.get(job.id),
             )
 
     def averages(self) -> Iterator[Average]:
@@ -212,46 +297,98 @@ class _Measurements:
                 seeds=seeds,
                 stale=any(self._is_stale(task, model, seed) for seed in seeds),
                 average=self._interval({job.id: self._primary(job) for job in jobs}),
+                seed_spread=self._spread(_by_seed(self._samples(jobs, seeds))),
             )
 
     def comparisons(self) -> Iterator[Comparison]:
         """Yield every merged model against every other kind of model."""
         complete = self._complete()
-        for (task, model, split), jobs in complete.items():
-            if split != "test" or not model.startswith(merged("")):
-                continue
-            for against in _COMPARED_WITH:
-                if (others := complete.get((task, against, split))) is not None:
-                    yield self._compare(task, model, jobs, against, others)
+        for task, against in product(self._project.tasks, _COMPARED_WITH):
+            if (others := complete.get((task, against, "test"))) is not None:
+                found = {
+                    model: self._compare(task, model, jobs, against, others)
+                    for (of_task, model, split), jobs in complete.items()
+                    if (of_task, split) == (task, "test") and model.startswith(merged(""))
+                }
+                yield from _adjusted(found).values()
 
     def _compare(
         self, task: str, model: str, jobs: list[Job], against: str, others: list[Job]
     ) -> Comparison:
-        ours = {f"{job.language}/{job.seed}": self._primary(job) for job in jobs}
-        # The base has no seed: it meets the model of every seed.
-        theirs = {
-            f"{other.language}/{seed}": self._primary(other)
-            for other in others
-            for seed in (self._project.seeds_for(task) if other.seed is None else (other.seed,))
+        seeds = self._project.seeds_for(task)
+        ours, theirs = self._samples(jobs, seeds), self._samples(others, seeds)
+        languages = {
+            language: self._difference(_of_language(ours, language), _of_language(theirs, language))
+            for language in self._project.languages
         }
-        settings = self._project.evaluate
-        found = paired_bootstrap(
-            ours,
-            theirs,
-            seed=_BOOTSTRAP_SEED,
-            resamples=settings.resamples,
-            confidence=settings.confidence,
-        )
         return Comparison(
+            **self._difference(_named(ours), _named(theirs)).model_dump(),
             task=task,
             model=model,
             against=against,
             metric=self._project.tasks[task].primary_metric,
+            retention=self._retention(_named(ours), _named(theirs)),
+            seed_spread=self._spread(_by_seed(ours), minus=_by_seed(theirs)),
+            languages=_adjusted(languages),
+        )
+
+    def _samples(self, jobs: Sequence[Job], seeds: Sequence[int]) -> Mapping[_Run, Sample]:
+        """Return a model's samples by language and seed.
+
+        The base has no seed: it is the same in the run of every seed.
+        """
+        return {
+            (job.language or "", seed): self._primary(job)
+            for job in jobs
+            for seed in (seeds if job.seed is None else (job.seed,))
+        }
+
+    def _difference(self, ours: Samples, theirs: Samples) -> Difference:
+        found = paired_bootstrap(ours, theirs, **self._resampling())
+        p_randomization = approximate_randomization(
+            ours, theirs, seed=_BOOTSTRAP_SEED, trials=self._project.evaluate.resamples
+        )
+        return Difference(
             difference=found.difference,
             low=found.low,
             high=found.high,
             p_value=found.p_value,
+            p_randomization=p_randomization,
+            standard_error=found.standard_error,
+            minimum_detectable=(
+                minimum_detectable_difference(
+                    found.standard_error, alpha=1 - self._project.evaluate.confidence
+                )
+                if found.low is not None
+                else None
+            ),
         )
+
+    def _retention(self, ours: Samples, theirs: Samples) -> Retention | None:
+        try:
+            found = retention(ours, theirs, **self._resampling())
+        except ValueError:
+            return None
+        return Retention(value=found.value, low=found.low, high=found.high)
+
+    def _spread(
+        self, runs: Mapping[int, Samples], minus: Mapping[int, Samples] | None = None
+    ) -> SeedSpread | None:
+        if len(runs) < 2:
+            return None
+        found = seed_spread(
+            runs, minus, seed=_BOOTSTRAP_SEED, resamples=self._project.evaluate.resamples
+        )
+        values = {str(seed): value for seed, value in found.values.items()}
+        return SeedSpread(values=values, deviation=found.deviation, effect=found.effect)
+
+    def _resampling(self) -> dict[str, Any]:
+        settings = self._project.evaluate
+        return {
+            "seed": _BOOTSTRAP_SEED,
+            "resamples": settings.resamples,
+            "confidence": settings.confidence,
+        }
 
     def _complete(self) -> dict[tuple[str, str, str], list[Job]]:
         """Return the evaluations of every model that was evaluated on every language and seed.
@@ -279,21 +416,21 @@ class _Measurements:
         assert job.language is not None
         assert action is not None
         predictions = read_predictions(store.object(action.output) / PREDICTIONS_FILE)
-        metrics = self._project.tasks[job.task].measure(predictions, job.language)
-        self._metrics[job.id] = metrics
+        task = self._project.tasks[job.task]
+        self._metrics[job.id] = task.measure(predictions, job.language)
         self._groups[job.id] = [prediction.group for prediction in predictions]
+        if (counts := task.confusion(predictions)) is not None:
+            labels = list(task.declared_labels())
+            self._confusions[job.id] = Confusion(labels=labels, counts=counts.tolist())
 
     def _interval(self, samples: Samples) -> Measured:
-        settings = self._project.evaluate
-        interval = bootstrap_mean(
-            samples,
-            seed=_BOOTSTRAP_SEED,
-            resamples=settings.resamples,
-            confidence=settings.confidence,
-        )
-        signature = next(iter(samples.values()))[0].signature
+        interval = bootstrap_mean(samples, **self._resampling())
+        signatures = sorted({metric.signature for metric, _ in samples.values()})
         return Measured(
-            value=interval.value, low=interval.low, high=interval.high, signature=signature
+            value=interval.value,
+            low=interval.low,
+            high=interval.high,
+            signature="; ".join(signatures),
         )
 
     def _chosen(self, task: str, seed: int | None) -> str | None:
@@ -304,6 +441,30 @@ class _Measurements:
             return False
         training = self._run.results.get(train_id(task, None, seed or 0))
         return training is not None and training.outcome == "stale"
+
+
+def _named(samples: Mapping[_Run, Sample]) -> Samples:
+    return {f"{language}/{seed}": sample for (language, seed), sample in samples.items()}
+
+
+def _of_language(samples: Mapping[_Run, Sample], language: str) -> Samples:
+    return {str(seed): sample for (code, seed), sample in samples.items() if code == language}
+
+
+def _by_seed(samples: Mapping[_Run, Sample]) -> Mapping[int, Samples]:
+    seeds: dict[int, dict[str, Sample]] = defaultdict(dict)
+    for (language, seed), sample in samples.items():
+        seeds[seed][language] = sample
+    return seeds
+
+
+def _adjusted(family: Mapping[str, _Differing]) -> dict[str, _Differing]:
+    """Return the differences with `p_holm`, adjusted for being a family."""
+    adjusted = holm([each.p_value for each in family.values()])
+    return {
+        name: each.model_copy(update={"p_holm": p_value})
+        for (name, each), p_value in zip(family.items(), adjusted, strict=True)
+    }
 
 
 def _cost(result: JobResult) -> JobCost:

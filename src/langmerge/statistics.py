@@ -81,6 +81,22 @@ class PairedResult:
         return f"{interval:+.1f}, p = {self.p_value:.3f}"
 
 
+@dataclass(frozen=True)
+class SeedSpread:
+    """How much repeated runs differ: training again with another seed, scoring on the same rows.
+
+    Attributes:
+        values: the mean over languages of every run, by seed.
+        deviation: standard deviation of these values.
+        effect: what of it the seeds themselves account for, as a standard deviation; the rest is
+            that other test rows would have favoured other runs.
+    """
+
+    values: Mapping[int, float]
+    deviation: float
+    effect: float
+
+
 def bootstrap(
     metric: Metric,
     groups: Sequence[str],
@@ -164,7 +180,7 @@ def paired_bootstrap(
         low=low,
         high=high,
         p_value=max(_tail_share(deviations, difference), 2.0 ** (1 - fewest)),
-        standard_error=float(means.std(ddof=1)),
+        standard_error=math.sqrt(_variance_expansion(fewest)) * float(means.std(ddof=1)),
     )
 
 
@@ -206,6 +222,98 @@ def approximate_randomization(
     ]
     observed = float(differences(np.ones((1, n_groups)))[0])
     return _tail_share(np.concatenate(trial_differences), observed)
+
+
+def retention(
+    a: Samples,
+    b: Samples,
+    *,
+    seed: int,
+    resamples: int = RESAMPLES,
+    confidence: float = 0.95,
+) -> Interval:
+    """Return what share of `b`'s mean over languages `a` reaches, in percent, and its interval.
+
+    It is the ratio of the two means, not the mean of the languages' ratios, which a language with
+    a score near 0 would decide alone. Both means are taken over the same resamples. The bounds are
+    None where one group is all there is, or where `b` is 0 in some resample.
+
+    Args:
+        a: one system's metric and groups, by language.
+        b: the other system's, of the same languages, rows and groups.
+        seed: of the draw.
+        resamples: how many to draw.
+        confidence: share of intervals that are to hold the true ratio.
+
+    Raises:
+        ValueError: if `a` and `b` are not of the same metrics, languages and groups, or `b` is not
+            above 0.
+    """
+    _check_paired(a, b)
+    grouped_a, grouped_b = _group(a), _group(b)
+    value_a, means_a = _bootstrap(grouped_a.values, grouped_a, resamples, seed)
+    value_b, means_b = _bootstrap(grouped_b.values, grouped_b, resamples, seed)
+    if value_b <= 0:
+        raise ValueError(f"a share of {value_b:g} means nothing: expected a value above 0")
+    value = 100 * value_a / value_b
+    if (means_b <= 0).any():
+        return Interval(value, None, None)
+    bounds = _percentile_bounds(100 * means_a / means_b, grouped_a.fewest, confidence)
+    return Interval(value, *bounds)
+
+
+def seed_spread(
+    runs: Mapping[int, Samples],
+    minus: Mapping[int, Samples] | None = None,
+    *,
+    seed: int,
+    resamples: int = RESAMPLES,
+) -> SeedSpread:
+    """Return how much a system's runs with several seeds differ, and how much of it is the seeds'.
+
+    All runs are scored on the same rows, so what a row is to all of them cancels. What remains,
+    the variance S of the runs' values, has two parts: the seeds, and the accident of which rows
+    were drawn, some of which favour one run and some another. The second part is what the
+    variance over runs becomes when groups of rows are drawn again: V, the mean over resamples of
+    the variance over runs of their deviations from the observed values, times g / (g - 1) for g
+    groups. The seeds' effect is the square root of S - V, or 0 if V is larger: the moment
+    estimator of a crossed design of runs and groups with random effects (Searle, Casella and
+    McCulloch 1992, chapter 5). With two or three seeds it is itself very uncertain.
+
+    Args:
+        runs: a sample of every language, by seed.
+        minus: another system's runs with the same seeds; the spread is then of the difference.
+        seed: of the draw.
+        resamples: how many to draw.
+
+    Raises:
+        ValueError: if there are fewer than two runs, or runs differ in languages or groups.
+    """
+    if len(runs) < 2:
+        raise ValueError(f"{len(runs)} run: a spread needs at least two seeds")
+    minus = minus or {}
+    seeds = sorted(runs)
+    observed, drawn = [], []
+    for of_seed in seeds:
+        _check_paired(runs[seeds[0]], runs[of_seed])
+        grouped = _group(runs[of_seed])
+        value, means = _bootstrap(grouped.values, grouped, resamples, seed)
+        if of_seed in minus:
+            _check_paired(runs[of_seed], minus[of_seed])
+            grouped_minus = _group(minus[of_seed])
+            other, others = _bootstrap(grouped_minus.values, grouped_minus, resamples, seed)
+            value, means = value - other, means - others
+        observed.append(value)
+        drawn.append(means)
+    values = np.array(observed)
+    deviations = np.stack(drawn) - values[:, None]
+    total = float(values.var(ddof=1))
+    by_rows = float(deviations.var(axis=0, ddof=1).mean()) * _variance_expansion(grouped.fewest)
+    return SeedSpread(
+        values=dict(zip(seeds, observed, strict=True)),
+        deviation=math.sqrt(total),
+        effect=math.sqrt(max(0.0, total - by_rows)),
+    )
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
@@ -316,6 +424,12 @@ def _check_paired(a: Samples, b: Samples) -> None:
             raise ValueError(f"{language}: the systems' rows or groups differ")
 
 
+def _variance_expansion(groups: int) -> float:
+    """Return by what factor a variance over draws of `groups` groups is too small."""
+    degrees = max(groups - 1, 1)
+    return (degrees + 1) / degrees
+
+
 def _bootstrap(
     values: Callable[[Floats], Floats], grouped: _Grouped, resamples: int, seed: int
 ) -> tuple[float, Floats]:
@@ -374,10 +488,9 @@ def _expansion(groups: int, confidence: float) -> float:
     It varies by sqrt((n - 1) / n) too little, and has a normal's tails where Student's, with
     n - 1 degrees of freedom, are called for. One group, which never varies, counts as two.
     """
-    degrees = max(groups - 1, 1)
     quantile = (1 + confidence) / 2
-    student = _student_quantile(quantile, degrees)
-    return student / _NORMAL.inv_cdf(quantile) * math.sqrt((degrees + 1) / degrees)
+    student = _student_quantile(quantile, max(groups - 1, 1))
+    return student / _NORMAL.inv_cdf(quantile) * math.sqrt(_variance_expansion(groups))
 
 
 def _student_quantile(probability: float, degrees: int) -> float:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import fmean
 
-from langmerge.plan.graph import BASE, BEST_SINGLE, COMBINED, INDIVIDUAL, adapter_of
+from langmerge.metrics.base import settings_that_differ
+from langmerge.plan.graph import BASE, BEST_SINGLE, COMBINED, INDIVIDUAL, adapter_of, merged
 from langmerge.results import Average, Comparison, JobCost, Measured, Results, Score
 
 _METRIC_NAMES = {
@@ -88,11 +89,32 @@ def matrix_table(found: Results, task: str) -> TextTable | None:
     )
 
 
-def _difference(compared: Comparison) -> str:
-    bounds = "too few rows for an interval"
-    if compared.low is not None and compared.high is not None:
-        bounds = f"{compared.low:+.1f} to {compared.high:+.1f}, p = {compared.p_value:.3f}"
-    return f"{compared.model} minus {compared.against}: {compared.difference:+.1f} ({bounds})"
+def _difference(compared: Comparison, confidence: float) -> str:
+    """Return a comparison as a line: difference, what was kept, what could be seen, languages."""
+    start = f"{compared.model} minus {compared.against}: {compared.difference:+.1f}"
+    if compared.low is None or compared.high is None:
+        return f"{start} (too few rows for an interval)"
+    parts = [f"{start} ({compared.low:+.1f} to {compared.high:+.1f}, p = {compared.p_value:.3f})"]
+    if compared.against != BASE and (kept := compared.retention) is not None:
+        bounds = "" if kept.low is None else f" ({kept.low:.1f}–{kept.high:.1f})"
+        parts.append(f"keeps {kept.value:.1f}%{bounds}")
+    if compared.minimum_detectable is not None:
+        parts.append(f"detectable at this size: {compared.minimum_detectable:.1f}")
+    if len(compared.languages) > 1:
+        parts.append(_languages_that_differ(compared, 1 - confidence))
+    if (spread := compared.seed_spread) is not None:
+        runs = ", ".join(f"{value:+.1f}" for value in spread.values.values())
+        parts.append(f"seed by seed: {runs}")
+    return "; ".join(parts)
+
+
+def _languages_that_differ(compared: Comparison, alpha: float) -> str:
+    found = [
+        f"{language} {each.difference:+.1f}"
+        for language, each in compared.languages.items()
+        if each.p_holm is not None and each.p_holm < alpha
+    ]
+    return f"after Holm: {', '.join(found) or 'no single language'} differs"
 
 
 def _position(average: Average) -> int:
@@ -136,6 +158,33 @@ def _combined(job: JobCost) -> bool:
     return f"/{COMBINED}/" in job.id
 
 
+def _label_notes(found: Results, task: str) -> Iterator[str]:
+    """Yield which labels merged models never answer: what a mean over languages can hide."""
+    never: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for score in found.scores:
+        of_table = score.task == task and score.split == "test"
+        if of_table and score.confusion is not None and score.model.startswith(merged("")):
+            for label in score.confusion.never_answered():
+                never[score.model, label].add(score.language)
+    for (model, label), languages in never.items():
+        yield f"{model} never answers '{label}' in {', '.join(sorted(languages))}"
+
+
+def _signature_notes(found: Results, task: str) -> Iterator[str]:
+    """Yield a warning where languages are measured in different ways."""
+    metric = found.primary_metrics[task]
+    languages: dict[str, set[str]] = defaultdict(set)
+    for score in found.scores:
+        if score.task == task and score.split == "test" and metric in score.metrics:
+            languages[score.metrics[metric].signature].add(score.language)
+    if len(languages) > 1:
+        ways = "; ".join(
+            f"{', '.join(sorted(codes))} by {' '.join(settings_that_differ(signature, languages))}"
+            for signature, codes in languages.items()
+        )
+        yield f"Compare models, not languages: {ways}"
+
+
 def _notes(found: Results, task: str) -> Iterator[str]:
     sizes = {s.language: s.n for s in found.scores if s.task == task and s.split == "test"}
     seeds = {s.seed for s in found.scores if s.task == task} - {None}
@@ -148,7 +197,9 @@ def _notes(found: Results, task: str) -> Iterator[str]:
         )
     for compared in found.comparisons:
         if compared.task == task:
-            yield _difference(compared)
+            yield _difference(compared, found.confidence)
+    yield from _label_notes(found, task)
+    yield from _signature_notes(found, task)
     failed = [job.id for job in found.jobs if job.outcome in ("failed", "skipped")]
     if failed:
         yield f"Not done: {', '.join(failed[:5])}{' ...' if len(failed) > 5 else ''}"

@@ -2,10 +2,11 @@
 
 from langmerge.metrics.base import Metric
 from langmerge.metrics.choice import choice_metrics
-from langmerge.metrics.classification import classification_metrics, confusion_matrix
+from langmerge.metrics.classification import Integers, classification_metrics, confusion_matrix
 from langmerge.metrics.generation import generation_metrics
 
 __all__ = [
+    "Integers",
     "Metric",
     "choice_metrics",
     "classification_metrics",

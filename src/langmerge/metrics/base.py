@@ -9,7 +9,7 @@ nothing about any of them: a resample that takes row i `counts[i]` times is wort
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -62,6 +62,12 @@ def signature(name: str, settings: Mapping[str, object]) -> str:
     """Return `name|key:value|...|langmerge:1`, with the settings in the order given."""
     parts = [f"{key}:{value}" for key, value in {**settings, "langmerge": REVISION}.items()]
     return "|".join([name, *parts])
+
+
+def settings_that_differ(signature: str, others: Iterable[str]) -> list[str]:
+    """Return the settings of a signature that some of the others do not have: `["tok:char"]`."""
+    everywhere = set[str].intersection(*(set(other.split("|")) for other in (signature, *others)))
+    return [part for part in signature.split("|") if part not in everywhere]
 
 
 def ratio(numerator: Floats, denominator: Floats) -> Floats:

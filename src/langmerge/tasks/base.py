@@ -10,7 +10,7 @@ from pydantic import AfterValidator
 
 from langmerge.data import Row, RowSpec
 from langmerge.data.config import DataConfig
-from langmerge.metrics import Metric
+from langmerge.metrics import Integers, Metric
 from langmerge.settings import Seeds, Settings
 from langmerge.tasks.predictions import Prediction
 from langmerge.tasks.templates import fill, template_fields
@@ -112,3 +112,10 @@ class Task(Settings, ABC):
     @abstractmethod
     def measure(self, predictions: Sequence[Prediction], language: str) -> tuple[Metric, ...]:
         """Return the task's metrics of one language's predictions, the primary one first."""
+
+    def confusion(self, predictions: Sequence[Prediction]) -> Integers | None:
+        """Return how often each declared label was answered by each; None without such labels.
+
+        Counts [labels, labels + 1]: gold labels down, answers across, the last column unparseable.
+        """
+        return None

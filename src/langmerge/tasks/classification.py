@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field
 
 from langmerge.data import Row
-from langmerge.metrics import Metric, classification_metrics
+from langmerge.metrics import Integers, Metric, classification_metrics, confusion_matrix
 from langmerge.tasks.base import Task
 from langmerge.tasks.predictions import Prediction
 
@@ -46,9 +46,16 @@ class Classification(Task):
 
         The label of highest log-likelihood is the prediction.
         """
+        return classification_metrics(*self._answers(predictions), self.labels)
+
+    def confusion(self, predictions: Sequence[Prediction]) -> Integers:
+        """Return counts [labels, labels + 1] over `labels`, also of those that never occur."""
+        return confusion_matrix(*self._answers(predictions), len(self.labels))
+
+    def _answers(self, predictions: Sequence[Prediction]) -> tuple[list[int], list[int]]:
+        """Return the gold and the predicted label of every row, as indices in `labels`."""
         gold = [self.labels.index(prediction.target) for prediction in predictions]
-        predicted = [_argmax(prediction.scores) for prediction in predictions]
-        return classification_metrics(gold, predicted, self.labels)
+        return gold, [_argmax(prediction.scores) for prediction in predictions]
 
 
 def _argmax(scores: Sequence[float]) -> int:
