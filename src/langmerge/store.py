@@ -7,20 +7,26 @@ STORE/objects/DIGEST/...           the files
 STORE/work/KEY/                    checkpoints of a job that has not finished
 STORE/releases/*.json              what was released, with the objects it needs
 STORE/ledger.jsonl                 every attempt at a job, one line each
-STORE/damaged/                     what `langmerge verify --repair` set aside
+STORE/verified.jsonl               which objects were read whole, and what they looked like then
+STORE/damaged/                     what a run or `langmerge verify --repair` set aside
+STORE/run.lock, release.lock       who is at work, for others to wait or stop
 ```
 
 An object is written to a temporary folder, synced and renamed, so a reader sees all of it or
-nothing. The first result recorded for a key stays.
+nothing. The first result recorded for a key stays. Nothing is used whose bytes changed: an object
+is checked against its digests before use (`seals.py` says how often), an action against the seal
+that is its last line.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import itertools
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -30,6 +36,10 @@ from typing import Any
 
 from langmerge.canonical import digest_of, digest_of_file
 from langmerge.errors import StorageError
+from langmerge.seals import Seals, look_of
+
+Manifest = dict[str, dict[str, Any]]
+"""File name in an object -> its `size` in bytes and `sha256`."""
 
 _MANIFEST = "manifest.json"
 _UNWRITABLE = {
@@ -39,7 +49,11 @@ _UNWRITABLE = {
     errno.ENOTDIR: "a file stands where a folder is needed; choose another folder",
     errno.EEXIST: "a file stands where a folder is needed; choose another folder",
     errno.EACCES: "permission denied; choose a writable project folder",
+    errno.EPERM: "permission denied; choose a writable project folder",
 }
+_OS_ERROR_IN_WORDS = re.compile(r"\(os error (\d+)\)")
+"""How libraries written in Rust, safetensors among them, name the system's error."""
+_SEAL = ',\n "seal": "'
 
 
 @dataclass(frozen=True)
@@ -66,24 +80,31 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._seals = Seals(root / "verified.jsonl")
 
     def action(self, key: str) -> Action | None:
-        """Return the action recorded for a key, or None if there is none or its object is gone."""
+        """Return the action recorded for a key, or None if it or its object cannot be used."""
         action = self.recorded(key)
-        return action if action is not None and self._is_whole(action.output) else None
+        return action if action is not None and self.is_whole(action.output) else None
 
     def recorded(self, key: str) -> Action | None:
-        """Return the action recorded for a key, whatever became of its object."""
+        """Return the action recorded for a key, whatever became of its object; None if damaged."""
         try:
-            return Action(**json.loads(self._action_path(key).read_text(encoding="utf-8")))
-        except (FileNotFoundError, ValueError, TypeError):
-            return None
+            text = self._action_path(key).read_text(encoding="utf-8")
+            content = json.loads(text)
+            # Stores of older versions have actions without a seal.
+            if content.pop("seal", None) in (None, _seal_of(text)) and content["key"] == key:
+                return Action(**content)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            pass
+        return None
 
     def record(self, action: Action) -> Action:
         """Record a finished action, and return the one that counts: the first for its key."""
         if (earlier := self.action(action.key)) is not None:
             return earlier
-        write_atomically(self._action_path(action.key), _pretty_json(vars(action)))
+        text = _pretty_json(vars(action)).removesuffix("\n}\n") + _SEAL
+        write_atomically(self._action_path(action.key), f'{text}{_seal_of(text)}"\n}}\n')
         return action
 
     def put(self, build: Callable[[Path], None]) -> str:
@@ -108,14 +129,17 @@ class Store:
         """Return the folder of an object.
 
         Raises:
-            StorageError: if the object is missing or incomplete.
+            StorageError: if the object is missing or damaged.
         """
-        if not self._is_whole(digest):
+        if not self.is_whole(digest):
             raise StorageError(
-                f"{self._object_path(digest)}: the object is missing or incomplete; "
-                "run again to rebuild it"
+                f"{self._object_path(digest)}: {self.damage(digest)}; run again to rebuild it"
             )
         return self._object_path(digest)
+
+    def is_whole(self, digest: str) -> bool:
+        """Return whether an object's bytes are what they were; reads them if they look changed."""
+        return self._seals.holds(digest, self._object_path(digest)) or self.damage(digest) is None
 
     def work(self, key: str) -> Path:
         """Return the folder for an unfinished job's checkpoints, created if need be."""
@@ -155,26 +179,42 @@ class Store:
     def damage(self, digest: str) -> str | None:
         """Return what is wrong with an object's bytes, or None; reads every file of it."""
         folder = self._object_path(digest)
-        try:
-            manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-            if (found := digest_of(manifest)) != digest:
-                return f"{_MANIFEST} has the digest {found}, expected the folder's name"
-            actual = _manifest_of(folder)
-        except (OSError, ValueError):
-            return f"{_MANIFEST} is missing or not readable"
-        actual.pop(_MANIFEST)
-        for name in sorted(manifest.keys() | actual.keys()):
-            if name not in actual:
-                return f"{name} is missing"
-            if name not in manifest:
-                return f"{name} is not in {_MANIFEST}"
-            if actual[name] != manifest[name]:
-                return (
-                    f"{name} has {actual[name]['size']} bytes with the digest "
-                    f"{actual[name]['sha256']}, expected {manifest[name]['size']} with "
-                    f"{manifest[name]['sha256']}"
-                )
-        return None
+        look = look_of(folder, _files_of(folder))  # before reading: a later change is then seen
+        damage = _damage_of(folder, digest)
+        if damage is not None:
+            self._seals.drop(digest)
+        elif look is not None:
+            self._seals.add(digest, look)
+        return damage
+
+    def set_damage_aside(self, key: str) -> str | None:
+        """Move what cannot be used of a key's result to `damaged/`; return what was wrong, if any.
+
+        Raises:
+            StorageError: if the store cannot be written.
+        """
+        path = self._action_path(key)
+        if not path.exists():
+            return None
+        action = self.recorded(key)
+        if action is None:
+            damage = "not the action that was written"
+        else:
+            path = self._object_path(action.output)
+            found = self.damage(action.output)
+            if found is None or not path.exists():
+                return found and f"{path}: {found}"
+            damage = found
+        place = self.set_aside(path)
+        return f"{path}: {damage}; set aside as {place.relative_to(self.root)}"
+
+    def forget_removed(self) -> None:
+        """Drop what is noted of objects that are no longer there.
+
+        Raises:
+            StorageError: if the store cannot be written.
+        """
+        self._seals.keep_only({path.name for path in self.objects()})
 
     def remove_object(self, digest: str) -> None:
         """Remove an object; killed in the middle, it leaves a leftover, never half an object.
@@ -206,25 +246,17 @@ class Store:
 
     def _publish(self, folder: Path, digest: str) -> None:
         target = self._object_path(digest)
-        if target.exists() and not self._is_whole(digest):
-            shutil.rmtree(target)
-        with contextlib.suppress(FileExistsError):
-            try:
-                folder.rename(target)
-            except OSError as error:  # another run published the same bytes first
-                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                    raise
-        _sync(target.parent)
-
-    def _is_whole(self, digest: str) -> bool:
-        folder = self._object_path(digest)
+        if target.exists() and not self.is_whole(digest):
+            self.set_aside(target)
         try:
-            manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-            return all(
-                (folder / name).stat().st_size == entry["size"] for name, entry in manifest.items()
-            )
-        except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
-            return False
+            folder.rename(target)
+        except OSError as error:  # another run published the same bytes first
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+        else:
+            if (look := look_of(target, _files_of(target))) is not None:
+                self._seals.add(digest, look)
+        _sync(target.parent)
 
     def _action_path(self, key: str) -> Path:
         return self.root / "actions" / f"{key}.json"
@@ -238,10 +270,24 @@ def writing(place: Path) -> Iterator[None]:
     """Turn a full disk or a read-only folder into a `StorageError` that says so."""
     try:
         yield
-    except OSError as error:
-        if error.errno in _UNWRITABLE:
-            raise StorageError(f"{place}: {_UNWRITABLE[error.errno]}") from error
+    except Exception as error:
+        if (code := _system_error(error)) in _UNWRITABLE:
+            raise StorageError(f"{place}: {_UNWRITABLE[code]}") from error
         raise
+
+
+def _system_error(error: BaseException | None) -> int:
+    """Return the number of the system's error behind an exception, 0 if there is none.
+
+    A library's own exception has it in its words; ours for people have it in their cause.
+    """
+    while error is not None:
+        if isinstance(error, OSError) and error.errno is not None:
+            return error.errno
+        if (found := _OS_ERROR_IN_WORDS.search(str(error))) is not None:
+            return int(found[1])
+        error = error.__cause__
+    return 0
 
 
 @contextlib.contextmanager
@@ -278,15 +324,54 @@ def write_atomically(path: Path, text: str) -> None:
         _sync(path.parent)
 
 
-def _manifest_of(folder: Path) -> dict[str, dict[str, Any]]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+def _damage_of(folder: Path, digest: str) -> str | None:
+    """Return what is wrong with the bytes in an object's folder, or None."""
+    if not folder.exists():
+        return "the object is missing"
+    try:
+        expected = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+        actual = _manifest_of(folder)
+    except (OSError, ValueError):
+        return f"{_MANIFEST} is missing or not readable"
+    if (found := digest_of(expected)) != digest:
+        return f"{_MANIFEST} has the digest {found}, expected the folder's name"
+    actual.pop(_MANIFEST)
+    return next(_differences(expected, actual), None)
+
+
+def _differences(expected: Manifest, actual: Manifest) -> Iterator[str]:
+    for name in sorted(expected.keys() | actual.keys()):
+        if name not in actual:
+            yield f"{name} is missing"
+        elif name not in expected:
+            yield f"{name} is not in {_MANIFEST}"
+        elif actual[name] != expected[name]:
+            now, then = (
+                f"{entry['size']} bytes with the digest {entry['sha256']}"
+                for entry in (actual[name], expected[name])
+            )
+            yield f"{name} has {now}, expected {then}"
+
+
+def _manifest_of(folder: Path) -> Manifest:
     return {
-        path.relative_to(folder).as_posix(): {
-            "sha256": digest_of_file(path),
-            "size": path.stat().st_size,
+        name: {
+            "sha256": digest_of_file(folder / name),
+            "size": (folder / name).stat().st_size,
         }
-        for path in files
+        for name in _files_of(folder)
     }
+
+
+def _files_of(folder: Path) -> list[str]:
+    """Return the names of all files in a folder and below, sorted."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return [path.relative_to(folder).as_posix() for path in files]
+
+
+def _seal_of(text: str) -> str:
+    """Return the digest of an action's text before its seal."""
+    return hashlib.sha256(text.rpartition(_SEAL)[0].encode()).hexdigest()
 
 
 def _pretty_json(value: Any) -> str:

@@ -12,6 +12,7 @@ from langmerge.cli.run import run_project
 from langmerge.engine.ledger import LEDGER_FILE, Ledger
 from langmerge.errors import StorageError, UserError
 from langmerge.plan import Decision, Job
+from langmerge.store import Action
 from langmerge.train.loop import train_adapter
 from langmerge.upkeep.bill import Bill, LedgerContent, make_bill, read_ledger
 
@@ -209,10 +210,12 @@ def test_no_ledger(tmp_path: Path) -> None:
 
 def attempt(ledger: Ledger, error: BaseException | None = None) -> None:
     document = {"data": {"de": "rows"}}
-    with ledger.attempt(Decision(TRAIN, "run", "no result yet", document), "key") as running:
+    decision = Decision(TRAIN, "run", "no result yet", document)
+    with ledger.attempt(decision, "key") as running:
         if error is not None:
             raise error
-        running.made("output", {"tokens": 7, "training_seconds": 0.5})
+        running.made({"tokens": 7, "training_seconds": 0.5})
+    ledger.finished(decision, Action("key", document, "output", {}, running.cost))
 
 
 def test_every_attempt_is_one_line(tmp_path: Path) -> None:
@@ -239,6 +242,26 @@ def test_every_attempt_is_one_line(tmp_path: Path) -> None:
     assert {"langmerge", "torch"} <= json.loads(
         (tmp_path / LEDGER_FILE).read_text().splitlines()[0]
     )["versions"].keys()
+
+
+def test_a_finished_result_has_one_line_whoever_writes_it(tmp_path: Path) -> None:
+    decision = Decision(TRAIN, "run", "no result yet", {"data": {"de": "rows"}})
+    ledger = Ledger(tmp_path)
+    with ledger.attempt(decision, "key") as running:
+        pass
+    action = Action("key", {}, "output", {}, running.cost)
+    later = Ledger(tmp_path)
+
+    later.finished(decision, action)  # the process that made it was killed before it could
+    later.finished(decision, action)
+    Ledger(tmp_path).finished(decision, action)
+
+    (entry,) = read_ledger(tmp_path).entries
+    assert (entry.outcome, entry.run, entry.reason) == (
+        "finished",
+        running.cost["run"],
+        "no result yet",
+    )
 
 
 @pytest.mark.parametrize("kept", [1, 20, -1])

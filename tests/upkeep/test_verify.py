@@ -117,9 +117,9 @@ def test_damaged_twice_is_kept_twice(store: Store) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ('"train"', '"merge"', "its document has"),
-        (f'"key": "{KEY}"', f'"key": "{"0" * 64}"', f"says the key {'0' * 64}"),
-        ("{", "", "not readable, expected an action's JSON"),
+        ('"train"', '"merge"', "changed"),
+        (f'"key": "{KEY}"', f'"key": "{"0" * 64}"', "of another key"),
+        ("{", "", "not readable"),
     ],
 )
 def test_damaged_actions(store: Store, old: str, new: str, words: str) -> None:
@@ -135,6 +135,18 @@ def test_damaged_actions(store: Store, old: str, new: str, words: str) -> None:
 
     assert not path.exists()
     assert (store.root / "damaged" / path.name).exists()
+
+
+def test_an_action_of_an_older_version_has_no_seal(store: Store) -> None:
+    content = json.loads(action_file(store).read_text())
+    del content["seal"]
+    action_file(store).write_text(json.dumps(content))
+    assert verify(store, lock_of(store)) == []
+
+    action_file(store).write_text(json.dumps(content).replace('"train"', '"merge"'))
+
+    (problem,) = verify(store, lock_of(store))
+    assert "its document has the key" in problem.message
 
 
 def test_a_missing_output(store: Store) -> None:
@@ -172,5 +184,5 @@ def test_only_repairing_is_refused_while_a_run_holds_the_project(store: Store) -
     lock = lock_of(store)
     with held(store.root):
         assert verify(store, lock) == []
-        with pytest.raises(StorageError, match="is running this"):
+        with pytest.raises(StorageError, match="is at work on"):
             verify(store, lock, repair=True)

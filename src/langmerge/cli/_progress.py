@@ -14,7 +14,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from langmerge.cli._console import show_error
+from langmerge.cli._console import show_error, show_warnings
 from langmerge.engine import JobResult, Observer
 from langmerge.plan import Decision, Job
 
@@ -50,6 +50,14 @@ class ProgressDisplay(Observer):
         trace: TracebackType | None,
     ) -> None:
         self._progress.stop()
+
+    def waiting(self, holder: str) -> None:
+        """Say for whom the run waits."""
+        show_warnings([f"{holder} is at work on this project; waiting for it to end"])
+
+    def damage_found(self, job: Job, damage: str) -> None:
+        """Say what is made again, and where the damaged files went."""
+        show_warnings([f"{job.id}: {damage}; making it again"])
 
     def started(self, jobs: list[Job]) -> None:
         """Set the length of the upper bar."""

@@ -21,9 +21,12 @@ def run(
     baselines: Annotated[
         bool, typer.Option("--baselines", help="Also retrain baselines that newer data made stale.")
     ] = False,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Stop if another process is at work on the project.")
+    ] = False,
 ) -> None:
     """Train, merge and evaluate what is missing or changed; a killed run goes on where it was."""
-    outcome = run_project(project, baselines)
+    outcome = run_project(project, baselines, wait=not no_wait)
     show_results(project)
     finish(outcome)
 
@@ -41,8 +44,13 @@ def finish(outcome: Run) -> None:
         )
 
 
-def run_project(path: Path, baselines: bool = False) -> Run:
+def run_project(path: Path, baselines: bool = False, *, wait: bool = True) -> Run:
     """Plan first, so that bad input stops everything before anything expensive; then run.
+
+    Args:
+        path: the project file.
+        baselines: also retrain baselines that newer data made stale.
+        wait: while another process is at work on the project, wait for it.
 
     Raises:
         UserError: if the project or its data is wrong.
@@ -61,6 +69,6 @@ def run_project(path: Path, baselines: bool = False) -> Run:
         if "train" in running:
             show_warnings(check_before_training(workspace, report))
     with ProgressDisplay(err) as display:
-        outcome = run_plan(workspace.planner(), display)
+        outcome = run_plan(workspace.planner(), display, wait=wait)
     write_results(workspace, outcome)
     return outcome

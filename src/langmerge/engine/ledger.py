@@ -1,7 +1,9 @@
 """What jobs cost, and `STORE/ledger.jsonl`: one line for every attempt of every run.
 
 Lines are only ever appended. A process killed while it wrote leaves half a line, which readers
-leave out; the next attempt starts a new one. A process killed while it worked leaves no line.
+leave out; the next attempt starts a new one. A process killed while it worked leaves no line. One
+killed between a result and its line leaves the result, which has all of the line, and the next run
+appends it: a result never has two lines, and never none.
 """
 
 from __future__ import annotations
@@ -16,13 +18,14 @@ import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from langmerge.errors import LangmergeError, StorageError
 from langmerge.plan import Decision
-from langmerge.store import writing
+from langmerge.store import Action, writing
 
 LEDGER_FILE = "ledger.jsonl"
 
@@ -34,16 +37,14 @@ class Attempt:
     """An attempt at a job while it goes on.
 
     Attributes:
-        cost: what `measured` fills in when the attempt ends, and the job's own part of the bill.
-        output: digest of the object it made; None until it has made one.
+        cost: what `measured` fills in when the attempt ends, the job's own part of the bill, and
+            in which run it was, when and why.
     """
 
     cost: dict[str, Any] = field(default_factory=dict)
-    output: str | None = None
 
-    def made(self, output: str, cost: Mapping[str, Any]) -> None:
-        """Take note of what the job made, and of its own part of the bill, such as tokens."""
-        self.output = output
+    def made(self, cost: Mapping[str, Any]) -> None:
+        """Take note of the job's own part of the bill, such as tokens."""
         self.cost.update(cost)
 
 
@@ -61,26 +62,53 @@ class Ledger:
 
     @contextlib.contextmanager
     def attempt(self, decision: Decision, key: str) -> Iterator[Attempt]:
-        """Measure the block, and append a line about it however it ends.
-
-        Raises:
-            StorageError: if the line cannot be written after the block succeeded.
-        """
-        attempt = Attempt()
-        about = {"run": self._run, **_about(decision), "key": key}
+        """Measure the block; append a line about it if it fails, else see `finished`."""
+        attempt = Attempt({"run": self._run, "reason": decision.reason})
         try:
             with measured(attempt.cost):
                 yield attempt
         except BaseException as error:
             outcome = "failed" if isinstance(error, Exception) else "interrupted"
             with contextlib.suppress(OSError, StorageError):  # the first error is the one to show
-                self._append({**about, "outcome": outcome, **attempt.cost, "error": _line(error)})
+                ending = self._ending(error)
+                self._append(decision, key, {"outcome": outcome, **attempt.cost, **ending})
             raise
-        self._append({**about, "outcome": "finished", "output": attempt.output, **attempt.cost})
+        attempt.cost.update(self._ending())
 
-    def _append(self, entry: Mapping[str, Any]) -> None:
-        entry = {**entry, "run_seconds": round(time.monotonic() - self._start, 3)}
-        line = json.dumps(entry, ensure_ascii=False) + "\n"
+    def finished(self, decision: Decision, action: Action) -> None:
+        """Append the line about a recorded result, unless the ledger has it.
+
+        Raises:
+            StorageError: if the line cannot be written.
+        """
+        # Results of older versions do not say their run; their lines were written before them.
+        run = action.ledger.get("run")
+        if run is not None and (action.key, run) not in self._written:
+            self._append(
+                decision,
+                action.key,
+                {"outcome": "finished", "output": action.output, **action.ledger},
+            )
+            self._written.add((action.key, run))
+
+    def _ending(self, error: BaseException | None = None) -> dict[str, Any]:
+        seconds = round(time.monotonic() - self._start, 3)
+        return {"run_seconds": seconds, **({} if error is None else {"error": _line(error)})}
+
+    @cached_property
+    def _written(self) -> set[tuple[str, str]]:
+        """Keys and runs of the finished attempts in the ledger."""
+        found: set[tuple[str, str]] = set()
+        with contextlib.suppress(FileNotFoundError):
+            for line in self._path.read_bytes().splitlines():
+                with contextlib.suppress(ValueError, TypeError, KeyError):
+                    entry = json.loads(line)
+                    if entry["outcome"] == "finished":
+                        found.add((entry["key"], entry["run"]))
+        return found
+
+    def _append(self, decision: Decision, key: str, entry: Mapping[str, Any]) -> None:
+        line = json.dumps({**_about(decision), "key": key, **entry}, ensure_ascii=False) + "\n"
         with writing(self._path), self._path.open("ab+") as file:
             if file.tell() and _last_byte(file.fileno(), file.tell()) != b"\n":
                 line = "\n" + line
@@ -118,7 +146,6 @@ def _about(decision: Decision) -> dict[str, Any]:
         "job": job.id,
         **{name: getattr(job, name) for name in names},
         "inputs": dict(inputs or {}),
-        "reason": decision.reason,
     }
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import time
 import traceback
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 from langmerge.canonical import digest_of
 from langmerge.engine.ledger import Ledger
@@ -15,9 +18,12 @@ from langmerge.errors import BaseModelError, LangmergeError, StorageError
 from langmerge.plan import Decision, Job, Planner, job_graph
 from langmerge.plan.graph import train_id
 from langmerge.plan.keys import Facts
+from langmerge.plan.lock import Lock
 from langmerge.store import Action, writing
 
 Outcome = Literal["ran", "reused", "stale", "failed", "skipped"]
+
+_WAIT_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,12 @@ class JobResult:
 
 class Observer:
     """Hears of a run's progress; this one stays silent."""
+
+    def waiting(self, holder: str) -> None:
+        """Be told that another process holds the project, and that the run waits for it."""
+
+    def damage_found(self, job: Job, damage: str) -> None:
+        """Be told that a job's stored result cannot be used, so that it is made again."""
 
     def started(self, jobs: list[Job]) -> None:
         """Be told which jobs the run goes through."""
@@ -75,13 +87,20 @@ class Run:
         }
 
 
-def run(planner: Planner, observer: Observer | None = None) -> Run:
+def run(planner: Planner, observer: Observer | None = None, *, wait: bool = True) -> Run:
     """Do what the plan says, job by job; a failing job does not stop those that need it not.
 
-    Every finished job is recorded at once, so a killed run goes on where it stopped.
+    Every finished job is recorded at once, so a killed run goes on where it stopped. A stored
+    result whose bytes changed is set aside and made again.
+
+    Args:
+        planner: what to do; it is told what came out.
+        observer: hears of the progress.
+        wait: while another process holds the project, wait for it.
 
     Raises:
-        StorageError: if another run holds the project, or nothing can be written.
+        StorageError: if another process holds the project and `wait` is false, or nothing can be
+            written.
     """
     from langmerge.engine.jobs import Workbench
 
@@ -95,7 +114,10 @@ def run(planner: Planner, observer: Observer | None = None) -> Run:
         for seed in planner.project.seeds_for(task)
     }
     outcome = Run()
-    with held(planner.store.root), Workbench(planner) as workbench:
+    on_wait = observer.waiting if wait else None
+    with held(planner.store.root, on_wait=on_wait), Workbench(planner) as workbench:
+        # Who held the project before may have written it since it was read.
+        planner.lock = Lock.load(planner.lock.path.parent)
         ledger = Ledger(planner.store.root)
         for job in jobs:
             result = _do(job, planner, workbench, outcome, ledger=ledger, observer=observer)
@@ -121,7 +143,9 @@ def _do(
         decision = planner.decide(job)
         if decision.result is not None:
             kept: Outcome = "stale" if decision.action == "stale" else "reused"
+            _tidy_up(decision.result, decision, planner, ledger)
             return JobResult(decision, kept, decision.result)
+        decision = _without_damage(decision, planner, observer)
         observer.job_started(decision)
         action = _execute(decision, planner, workbench, ledger, observer)
         return JobResult(decision, "ran", action)
@@ -131,6 +155,18 @@ def _do(
         return JobResult(decision, "failed", problem=str(error))
     except Exception:
         return JobResult(decision, "failed", problem=traceback.format_exc())
+
+
+def _without_damage(decision: Decision, planner: Planner, observer: Observer) -> Decision:
+    """Set a job's unusable results aside, and tell; damage to what it needs now is its reason."""
+    assert decision.document is not None
+    key, last = digest_of(decision.document), planner.lock.key_of(decision.job.id)
+    for own in dict.fromkeys((last or key, key)):
+        if (damage := planner.store.set_damage_aside(own)) is not None:
+            observer.damage_found(decision.job, damage)
+            if own == key:
+                decision = replace(decision, reason=f"its result was damaged: {damage}")
+    return decision
 
 
 def _execute(
@@ -145,36 +181,64 @@ def _execute(
 
     with ledger.attempt(decision, key) as attempt:
         produced = workbench.do(job, document, progress)
-        attempt.made(produced.output, produced.ledger)
+        attempt.made(produced.ledger)
     action = Action(key, document, produced.output, produced.facts, attempt.cost)
     recorded = planner.store.record(action)
-    planner.store.clear_work(key)
+    _tidy_up(recorded, decision, planner, ledger)
     return recorded
 
 
+def _tidy_up(action: Action, decision: Decision, planner: Planner, ledger: Ledger) -> None:
+    """Do what follows once a job's action is recorded; a killed run left it to the next one."""
+    ledger.finished(decision, action)
+    planner.store.clear_work(action.key)
+
+
 @contextlib.contextmanager
-def held(store: Path) -> Iterator[None]:
-    """Hold the project of a store for this process, created if need be.
+def held(
+    store: Path, *, on_wait: Callable[[str], None] | None = None, lock: str = "run"
+) -> Iterator[None]:
+    """Hold a lock of a project's store for this process; the store is created if need be.
+
+    The system drops the lock with its process, however that ends: none is ever stale.
+
+    Args:
+        store: the store's folder.
+        on_wait: is told who holds the lock, and then this waits; None does not wait.
+        lock: `run` for what makes and removes results, `release` for what serves them.
 
     Raises:
-        StorageError: naming the process that holds it.
+        StorageError: naming the process that holds it, if this does not wait.
     """
     import fcntl
-    import os
 
     with writing(store):
         store.mkdir(parents=True, exist_ok=True)
-        file = (store / "run.lock").open("a+", encoding="utf-8")
+        file = (store / f"{lock}.lock").open("a+", encoding="utf-8")
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip() or "another process"
-            raise StorageError(
-                f"{store.parent}: {holder} is running this project; wait for it, or stop it"
-            ) from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()}")
-        file.flush()
+        told = None
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                holder = _holder(file)
+            if on_wait is None:
+                raise StorageError(
+                    f"{store.parent}: {holder} is at work on this project; "
+                    "wait for it to end, or stop it"
+                )
+            if holder != told:
+                on_wait(told := holder)
+            time.sleep(_WAIT_SECONDS)
+        now = datetime.now(timezone.utc).isoformat(sep=" ", timespec="seconds")
+        with contextlib.suppress(OSError):  # a full disk; the lock holds, without a name
+            file.truncate(0)
+            file.write(f"process {os.getpid()} (since {now})")
+            file.flush()
         yield
+
+
+def _holder(file: TextIO) -> str:
+    file.seek(0)
+    return file.read().strip() or "another process"

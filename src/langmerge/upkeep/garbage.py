@@ -49,17 +49,19 @@ def collect_garbage(workspace: Workspace, *, dry_run: bool = False) -> list[Garb
         dry_run: return it only.
 
     Raises:
-        StorageError: if a run holds the project, a release is not readable, or the store cannot be
-            written.
+        StorageError: if a run or a release holds the project, a release is not readable, or the
+            store cannot be written.
         DataError: if the project's data is wrong, so that it has no plan.
     """
     if not workspace.store.root.exists():
         return []
-    with held(workspace.store.root):
+    root = workspace.store.root
+    with held(root), held(root, lock="release"):
         garbage = find_garbage(workspace)
         if not dry_run:
             for item in garbage:
                 _remove(workspace.store, item)
+            workspace.store.forget_removed()
     return garbage
 
 

@@ -72,13 +72,11 @@ def _actions(store: Store) -> Iterator[Problem]:
     for path in store.actions():
         action = store.recorded(path.stem)
         if action is None:
+            found = "not the action that was written: not readable, changed, or of another key"
+            yield Problem(f"{path}: {found}", _SET_ASIDE, damaged=path)
+        elif (key := digest_of(action.document)) != path.stem:
             yield Problem(
-                f"{path}: not readable, expected an action's JSON", _SET_ASIDE, damaged=path
-            )
-        elif {action.key, key := digest_of(action.document)} != {path.stem}:
-            yield Problem(
-                f"{path}: says the key {action.key}, its document has {key}, "
-                "expected both to be the file's name",
+                f"{path}: its document has the key {key}, expected the file's name",
                 _SET_ASIDE,
                 damaged=path,
             )
