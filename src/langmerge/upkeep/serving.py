@@ -47,7 +47,7 @@ def serve(project: Project, store: Store, release: Release) -> None:
             try:
                 folder = _linked(project, store, release)
                 new.symlink_to(os.path.relpath(folder, target.parent), target_is_directory=True)
-            except (OSError, NotImplementedError):
+            except (OSError, StorageError, NotImplementedError):
                 _copy(project, store, release, new)
             if os.path.lexists(target) and not (target.is_symlink() and new.is_symlink()):
                 target.rename(temporary / "old")
