@@ -270,14 +270,34 @@ def folded(base: BaseModel, adapter: Adapter | None) -> Iterator[BaseModel]:
             module.weight = weight
 
 
+def refuse_unfit_adapter(base: BaseModel, adapter: Adapter) -> None:
+    """Check that an adapter can be folded into a base; a skeleton will do.
+
+    Raises:
+        AdapterError: if the base lacks one of the adapter's modules, or its shape is another.
+    """
+    for _ in _adapted(base, adapter):
+        pass
+
+
 def _changes(base: BaseModel, adapter: Adapter) -> Iterator[tuple[nn.Module, Tensor]]:
     """Yield each adapted module with the change of its weight, fp32, on the base's device."""
+    for name, module in _adapted(base, adapter):
+        factors = adapter.factors(name)
+        change = type(factors)(
+            factors.a.to(base.device), factors.b.to(base.device), factors.scale
+        ).delta(torch.float32)
+        yield module, change.T if isinstance(module, Conv1D) else change
+
+
+def _adapted(base: BaseModel, adapter: Adapter) -> Iterator[tuple[str, nn.Module]]:
+    """Yield each adapted module's name and the base's module, which it fits."""
     if adapter.extras:
         raise AdapterError(
             f"{adapter.source}: holds more than LoRA factors ('{next(iter(adapter.extras))}'), "
             f"which cannot be added to the base; train without modules_to_save and bias"
         )
-    for name in adapter.modules:
+    for name, shape in adapter.shapes.items():
         module = base.module(name)
         weight = getattr(module, "weight", None)
         if not isinstance(weight, nn.Parameter) or weight.dim() != 2:
@@ -285,17 +305,14 @@ def _changes(base: BaseModel, adapter: Adapter) -> Iterator[tuple[nn.Module, Ten
                 f"{adapter.source}: '{name}' is a {type(module).__name__} in the base; "
                 f"expected a linear layer or an embedding"
             )
-        factors = adapter.factors(name)
-        change = type(factors)(
-            factors.a.to(base.device), factors.b.to(base.device), factors.scale
-        ).delta(torch.float32)
-        change = change.T if isinstance(module, Conv1D) else change
-        if change.shape != weight.shape:
+        change = (shape.out_features, shape.in_features)
+        change = change[::-1] if isinstance(module, Conv1D) else change
+        if change != weight.shape:
             raise AdapterError(
-                f"{adapter.source}: '{name}' changes a weight of {tuple(change.shape)}, the "
+                f"{adapter.source}: '{name}' changes a weight of {change}, the "
                 f"base's is {tuple(weight.shape)}; was the adapter made for another base?"
             )
-        yield module, change
+        yield name, module
 
 
 def save_merged_checkpoint(base: BaseModel, adapter: Adapter, folder: Path) -> Path:

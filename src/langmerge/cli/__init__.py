@@ -17,6 +17,7 @@ from langmerge.cli.analyze import analyze
 from langmerge.cli.check import check
 from langmerge.cli.cost import cost
 from langmerge.cli.diff import diff
+from langmerge.cli.evaluate import evaluate
 from langmerge.cli.export import export
 from langmerge.cli.gc import gc
 from langmerge.cli.history import history
@@ -48,6 +49,7 @@ for verb in (
     run,
     results,
     predict,
+    evaluate,
     export,
     merge,
     inspect,

@@ -81,7 +81,7 @@ def show_analysis(analysis: Analysis) -> None:
     from langmerge.analysis.tables import tables
 
     for table in tables(analysis):
-        show_table(_escaped(table))
+        show_table(escaped(table))
     out.print(dendrogram(analysis))
 
 
@@ -103,10 +103,11 @@ def dendrogram(analysis: Analysis) -> Tree:
     return tree
 
 
-def _escaped(table: TextTable) -> TextTable:
-    """Return a table whose names, which come from folders, are shown as they are."""
+def escaped(table: TextTable) -> TextTable:
+    """Return a table whose names, which come from files and folders, are shown as they are."""
     return replace(
         table,
+        title=escape(table.title),
         header=tuple(map(escape, table.header)),
         rows=tuple(tuple(map(escape, row)) for row in table.rows),
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from langmerge.data import Row
-from langmerge.evaluate.generation import GeneratedText, generate
-from langmerge.evaluate.likelihood import choice_log_likelihoods
+from langmerge.evaluate.engines import Engine, TransformersEngine
+from langmerge.evaluate.generation import GeneratedText
 from langmerge.examples import Presenter
 from langmerge.model import BaseModel
 from langmerge.tasks import Generation, Prediction
@@ -23,23 +23,28 @@ def predict_rows(
         rows: the rows of one task and language.
         batch_tokens: tokens in one forward pass at most.
     """
+    return predict_with(TransformersEngine(base, batch_tokens), presenter, rows)
+
+
+def predict_with(
+    engine: Engine, presenter: Presenter, rows: Sequence[Row]
+) -> tuple[list[Prediction], int]:
+    """Return an engine's prediction for every row, as `predict_rows`."""
     task = presenter.task
     presented = [presenter.scoring(row) for row in rows]
     prompts = [prompt for prompt, _ in presented]
     tokens = sum(map(len, prompts))
     if isinstance(task, Generation):
-        texts = generate(
-            base,
+        texts = engine.generate(
             prompts,
-            max_new_tokens=task.max_new_tokens,
+            task.max_new_tokens,
             stop_ids=presenter.encoder.stop_ids,
             stop_at_newline=task.stop_at_newline,
-            batch_tokens=batch_tokens,
         )
         written = [_written(row, text) for row, text in zip(rows, texts, strict=True)]
         return written, tokens + sum(text.tokens for text in texts)
     choices = [candidates for _, candidates in presented]
-    scores = choice_log_likelihoods(base, prompts, choices, batch_tokens=batch_tokens)
+    scores = engine.log_likelihoods(prompts, choices)
     scored = [
         _scored(row, task.candidates(row), of_row) for row, of_row in zip(rows, scores, strict=True)
     ]
