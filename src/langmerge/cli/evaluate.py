@@ -10,14 +10,15 @@ import typer
 import yaml
 from pydantic import TypeAdapter, ValidationError
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.text import Text
 
-from langmerge.cli._console import JsonOption, err, out, show_json, show_warnings
+from langmerge.cli._console import JsonOption, err, show_json, show_warnings
 from langmerge.cli.analyze import escaped
 from langmerge.cli.results import show_table
 from langmerge.errors import ProjectError, UserError
+from langmerge.store import write_atomically
 
 if TYPE_CHECKING:
+    from langmerge.harness.results import HarnessResults
     from langmerge.standalone.evaluation import Evaluation, Options
     from langmerge.standalone.subject import Subject
     from langmerge.tasks import Task
@@ -78,6 +79,17 @@ def evaluate(  # noqa: PLR0917 - a verb's options, given by name
     batch_tokens: Annotated[
         int | None, typer.Option(min=1, help="The most tokens computed together; 2048.")
     ] = None,
+    harness: Annotated[
+        str | None,
+        typer.Option(help="Run these tasks of lm-evaluation-harness instead: TASK,TASK."),
+    ] = None,
+    include: Annotated[
+        list[Path] | None,
+        typer.Option(help="A folder with the harness's tasks in YAML, which may run code."),
+    ] = None,
+    imported: Annotated[
+        Path | None, typer.Option("--import", help="Show a results file of the harness.")
+    ] = None,
     predictions: Annotated[
         Path | None, typer.Option(help="A folder to write the answers to, LANGUAGE.jsonl.")
     ] = None,
@@ -92,6 +104,29 @@ def evaluate(  # noqa: PLR0917 - a verb's options, given by name
     """Evaluate a model or an adapter on data: the tasks, metrics and intervals of a project."""
     from langmerge.standalone.data import data_settings, languages_of, read_data
 
+    options = _options(
+        engine=engine,
+        device=device,
+        dtype=dtype,
+        max_length=max_length,
+        batch_tokens=batch_tokens,
+        fresh=fresh,
+    )
+    if harness is not None or imported is not None:
+        if (task or data or project) is not None or predictions is not None:
+            raise UserError(
+                "--harness and --import: the harness has tasks, data and answers of its own; "
+                "leave out --task, --data, --project and --predictions"
+            )
+        if imported is not None:
+            if subject is not None or harness is not None:
+                raise UserError("--import: shows a file; leave out MODEL_OR_ADAPTER and --harness")
+            from langmerge.harness.results import read_harness_results
+
+            show(read_harness_results(imported), output, json)
+        else:
+            show(_by_harness(subject, base, harness or "", include or (), options), output, json)
+        return
     if data is None:
         raise UserError("--data is missing: name a file, or a path with {language} in it")
     codes = languages_of(data, languages or ())
@@ -102,14 +137,6 @@ def evaluate(  # noqa: PLR0917 - a verb's options, given by name
         **{name: yaml.safe_load(text) for name, text in _pairs(settings or [], "--set").items()},
     }
     given = {name: value for name, value in given.items() if value is not None}
-    options = _options(
-        engine=engine,
-        device=device,
-        dtype=dtype,
-        max_length=max_length,
-        batch_tokens=batch_tokens,
-        fresh=fresh,
-    )
     if project is None:
         of_task = _task(task, {**given, "data": rows})
         _refuse_unclear_language(of_task, codes)
@@ -125,7 +152,10 @@ def evaluate(  # noqa: PLR0917 - a verb's options, given by name
             project, task_name=task, model=model, languages=codes, rows=rows, options=options
         )
         splits = read_data(of_task, codes)
-    show(_evaluated(found, of_task, splits, options), predictions, output, json)
+    evaluation = _evaluated(found, of_task, splits, options)
+    if predictions is not None:
+        _write_answers(evaluation, predictions)
+    show(evaluation, output, json)
 
 
 def _options(**given: Any) -> Options:
@@ -287,25 +317,40 @@ def _evaluated(found: Subject, task: Task, splits: Any, options: Options) -> Eva
         )
 
 
-def show(found: Evaluation, predictions: Path | None, output: Path | None, json: bool) -> None:
-    """Print an evaluation, and write what is asked for."""
+def _by_harness(
+    subject: str | None,
+    base: str | None,
+    names: str,
+    folders: Sequence[Path],
+    options: Options,
+) -> HarnessResults:
+    """Return what the harness finds; its tasks are looked up before the model is loaded."""
+    from langmerge.harness.run import find_tasks, run_tasks
+    from langmerge.standalone.evaluation import loaded
+
+    found = _subject(subject, base, None)
+    tasks = find_tasks([name.strip() for name in names.split(",")], folders)
+    rows = max(1, options.batch_tokens // options.max_length)
+    with loaded(found, options.device, options.dtype) as model:
+        return run_tasks(model, tasks, model=found.name, batch_rows=rows)
+
+
+def _write_answers(found: Evaluation, folder: Path) -> None:
     from json import dumps
 
-    from langmerge.store import write_atomically
+    for scores in found.languages:
+        lines = (dumps(answer.to_json(), ensure_ascii=False) for answer in scores.predictions)
+        text = "".join(f"{line}\n" for line in lines)
+        write_atomically(folder / f"{scores.language}.jsonl", text)
 
-    if predictions is not None:
-        for scores in found.languages:
-            lines = (
-                dumps(prediction.to_json(), ensure_ascii=False) for prediction in scores.predictions
-            )
-            write_atomically(
-                predictions / f"{scores.language}.jsonl", "".join(f"{line}\n" for line in lines)
-            )
+
+def show(found: Evaluation | HarnessResults, output: Path | None, json: bool) -> None:
+    """Print scores, and write them where asked for."""
+    from json import dumps
+
     if output is not None:
         write_atomically(output, dumps(found.to_json(), indent=1, ensure_ascii=False) + "\n")
     if json:
         show_json(found.to_json())
     else:
         show_table(escaped(found.table()))
-        if predictions is not None:
-            out.print(Text(f"Answers: {predictions}"))

@@ -1,0 +1,1 @@
+"""lm-evaluation-harness: its tasks on our models, its results in our form."""
