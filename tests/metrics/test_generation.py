@@ -129,6 +129,38 @@ def test_novel_bigrams_and_verbatim_copies() -> None:
     assert verbatim["verbatim_share"] == 100
 
 
+def test_the_copy_rate_counts_tokens_in_runs_of_three() -> None:
+    source = "The old cat sat on the mat, and the dog slept."
+
+    # "cat sat on the mat" is copied; "the" before it and "a dog" are not: 5 of 8 tokens.
+    assert _values("x", "the cat sat on the mat a dog", "en", source)["copy_rate"] == (
+        pytest.approx(100 * 5 / 8)
+    )
+    assert _values("x", "old mat slept", "en", source)["copy_rate"] == 0
+    assert _values("x", "天気が良い", "ja", "今日は天気が悪い")["copy_rate"] == pytest.approx(60)
+
+
+def test_the_copy_rate_is_of_sums() -> None:
+    metrics = generation_metrics(["x"] * 2, ["a b c", "d"], ["a b c"] * 2, "en")
+    assert {m.name: m.value for m in metrics}["copy_rate"] == 75
+
+
+def test_truncated_texts_are_counted_where_it_is_known() -> None:
+    texts = ["a", "b", "c", "d"]
+    cut = [True, False, False, False]
+    known = generation_metrics(texts, texts, texts, "en", truncated=cut)
+    unknown = generation_metrics(texts, texts, texts, "en")
+
+    assert {m.name: m.value for m in known}["truncated_share"] == 25
+    assert "truncated_share" not in {m.name for m in unknown}
+
+
+def test_without_sources_nothing_is_said_of_copying() -> None:
+    names = {m.name for m in generation_metrics(["a"], ["a"], None, "en")}
+    assert not names & {"novel_bigrams", "copy_rate", "verbatim_share"}
+    assert names >= {"rougeL", "chrf", "length_ratio", "empty_share"}
+
+
 def test_a_part_of_a_word_is_not_a_verbatim_copy() -> None:
     assert _values("x", "cat", "en", "the cats sat")["verbatim_share"] == 0
 

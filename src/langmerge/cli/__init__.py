@@ -31,6 +31,7 @@ from langmerge.cli.release import release
 from langmerge.cli.results import results
 from langmerge.cli.rollback import rollback
 from langmerge.cli.run import run
+from langmerge.cli.score import score
 from langmerge.cli.verify import verify
 from langmerge.errors import LangmergeError
 
@@ -54,6 +55,7 @@ for verb in (
     merge,
     inspect,
     analyze,
+    score,
     diff,
     release,
     history,

@@ -22,15 +22,19 @@ class Generation(Task):
 
     type: Literal["generation"]
     max_new_tokens: int = Field(default=64, ge=1)
+    segmented: bool = False
+    """Measure Japanese, Chinese and Thai in words of a segmenter, not in characters."""
     stop_at_newline: bool = True
     """One-line answers: a base model that was not fine-tuned would go on with a new example."""
 
     def evaluation_identity(self, language: str) -> dict[str, Any]:
         """Return what the scores depend on: also how generation stops."""
+        segmented = {"segmented": True} if self.segmented else {}
         return {
             **super().evaluation_identity(language),
             "max_new_tokens": self.max_new_tokens,
             "stop_at_newline": self.stop_at_newline,
+            **segmented,
         }
 
     def candidates(self, row: Row) -> tuple[str, ...]:
@@ -44,4 +48,6 @@ class Generation(Task):
             predictions=[prediction.text or "" for prediction in predictions],
             sources=[prediction.source for prediction in predictions],
             language=language,
+            truncated=[prediction.truncated for prediction in predictions],
+            segmented=self.segmented,
         )
