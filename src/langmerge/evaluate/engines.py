@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from langmerge.evaluate.generation import GeneratedText, generate
 from langmerge.evaluate.likelihood import choice_log_likelihoods
 from langmerge.model import BaseModel
-
-EngineName = Literal["transformers", "vllm"]
 
 Ids = Sequence[int]
 OnProgress = Callable[[int, int], None]

@@ -61,7 +61,7 @@ def generate(
             base, [prompts[i] for i in batch], max_new_tokens, stop_ids, stop_at_newline
         )
         for index, ids in zip(batch, rows, strict=True):
-            texts[index] = _finish(base.tokenizer, ids, stop_ids, stop_at_newline)
+            texts[index] = finish(base.tokenizer, ids, stop_ids, stop_at_newline)
         if on_progress is not None:
             on_progress(len(texts), len(prompts))
     return [texts[index] for index in range(len(prompts))]
@@ -143,9 +143,10 @@ class _Newline(StoppingCriteria):
         return torch.tensor(done, device=input_ids.device)
 
 
-def _finish(
+def finish(
     tokenizer: Any, ids: Sequence[int], stop_ids: Collection[int], stop_at_newline: bool
 ) -> GeneratedText:
+    """Return generated ids as text; after the first of `stop_ids` there may be anything."""
     end = next((i for i, token in enumerate(ids) if token in stop_ids), None)
     kept = ids if end is None else ids[:end]
     text = tokenizer.decode(kept, skip_special_tokens=True).lstrip()

@@ -11,12 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langmerge import __version__
 from langmerge.cache import cache_folder
 from langmerge.canonical import digest_of
 from langmerge.data import Split
+from langmerge.errors import UserError
 from langmerge.plan.keys import STEP_VERSIONS
 from langmerge.project import EvaluateSettings
 from langmerge.results import Measured
@@ -24,9 +25,12 @@ from langmerge.standalone.subject import Subject
 from langmerge.statistics import Interval, Samples, bootstrap, bootstrap_mean
 from langmerge.store import Action, Store
 from langmerge.tables import TextTable
-from langmerge.tasks import Prediction, Task
+from langmerge.tasks import Generation, Prediction, Task
 from langmerge.tasks.predictions import PREDICTIONS_FILE, read_predictions, write_predictions
 from langmerge.train.config import TrainConfig
+
+if TYPE_CHECKING:
+    from langmerge.evaluate.engines import Engine
 
 _BOOTSTRAP_SEED = 0
 
@@ -186,7 +190,13 @@ def evaluate(
         AdapterError: if the adapter does not fit its base; before the base is loaded.
         BaseModelError: if the model cannot be loaded.
         MissingExtraError: if the engine is not installed.
+        UserError: if the engine cannot do the task.
     """
+    if options.engine == "vllm" and not isinstance(task, Generation):
+        raise UserError(
+            f"--engine vllm: generates text only, and a {task.type} task scores candidates; "
+            "leave it out"
+        )
     store = Store(cache_folder() / "evaluations")
     documents = {
         language: _document(subject, task, language, split, options)
@@ -245,7 +255,7 @@ def _predict(
     from langmerge.evaluate.predict import predict_with
     from langmerge.examples import Presenter
 
-    with _opened(subject, options, on_progress) as (tokenizer, engine_for):
+    with _opened(subject, task, options, on_progress) as (tokenizer, engine_for):
         encoder = Encoder(tokenizer, options.max_length)
         for language, split in splits.items():
             presenter = Presenter(task, language, encoder)
@@ -255,11 +265,21 @@ def _predict(
 
 @contextmanager
 def _opened(
-    subject: Subject, options: Options, on_progress: OnProgress | None
-) -> Iterator[tuple[Any, Callable[[str], Any]]]:
+    subject: Subject, task: Task, options: Options, on_progress: OnProgress | None
+) -> Iterator[tuple[Any, Callable[[str], Engine]]]:
     """Yield the tokenizer, and a function from a language to the engine that computes it."""
     from langmerge.evaluate.engines import TransformersEngine
 
+    if options.engine == "vllm":
+        from langmerge.evaluate.vllm import VllmEngine
+        from langmerge.model import load_tokenizer
+
+        assert isinstance(task, Generation)
+        tokenizer = load_tokenizer(subject.base)
+        length = options.max_length + task.max_new_tokens
+        engine = VllmEngine(subject.base, subject.adapter, tokenizer, options.dtype, length)
+        yield tokenizer, lambda language: engine
+        return
     with loaded(subject, options.device, options.dtype) as base:
         yield (
             base.tokenizer,
