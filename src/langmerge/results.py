@@ -13,7 +13,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from langmerge import __version__
 from langmerge.engine import JobResult, Run
@@ -219,7 +219,7 @@ def load_results(project_file: Path) -> Results:
         return Results.model_validate_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ProjectError(f"{path}: no results yet; `langmerge run` makes them") from None
-    except ValidationError:
+    except ValueError:  # pydantic's ValidationError is one, and so are bytes that are not UTF-8
         raise ProjectError(
             f"{path}: not a results file of this version; `langmerge run` writes it again"
         ) from None

@@ -1,8 +1,8 @@
 """Verbs in processes of their own that can be killed, and what a project must look like then.
 
-Starting Python and importing torch takes longer than a tiny project. So one parent, multiprocessing's
-fork server, imports everything once and forks a child for every attempt; each child is a process as
-any other, with a SIGKILL of its own.
+Starting Python and importing torch takes longer than a tiny project. So one parent, the fork server
+of multiprocessing, imports everything once and forks a child for every attempt; each child is a
+process as any other, with a SIGKILL of its own.
 """
 
 from __future__ import annotations

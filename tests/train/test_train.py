@@ -134,7 +134,7 @@ def test_a_checkpoint_is_replaced_whole(tiny_base, tmp_path):
 
 def test_a_folder_that_cannot_be_written(tiny_base, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(StorageError, match="checkpoint cannot be written"):
+    with pytest.raises(StorageError, match="a file stands where a folder is needed"):
         train_adapter(
             tiny_base,
             rows(),

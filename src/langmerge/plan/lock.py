@@ -12,6 +12,7 @@ from langmerge.store import Action, write_atomically
 
 LOCK_FILE = "langmerge.lock"
 _VERSION = 1
+_ENTRY = ("key", "output")
 
 
 @dataclass
@@ -36,10 +37,11 @@ class Lock:
                     f"{path}: lock version {content['version']}, expected {_VERSION}; "
                     "use the langmerge that wrote it, or delete the file to start anew"
                 )
-            return cls(path, dict(content["jobs"]))
+            jobs = content["jobs"].items()
+            return cls(path, {job: {name: entry[name] for name in _ENTRY} for job, entry in jobs})
         except FileNotFoundError:
             return cls(path)
-        except (json.JSONDecodeError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise ProjectError(
                 f"{path}: not a lock file (a merge conflict?); restore it from git, "
                 "or delete it: finished jobs are found again in the store"

@@ -13,7 +13,7 @@ import math
 import os
 import tempfile
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,8 @@ from langmerge.canonical import canonical_json, digest_of
 from langmerge.encoding import Example
 from langmerge.errors import DataError, StorageError, UserError
 from langmerge.model import BaseModel
+from langmerge.store import writing
+from langmerge.tensors import bytes_of
 from langmerge.train.batches import Batch, Sampler, collate
 from langmerge.train.config import LoraSettings, TrainConfig
 from langmerge.train.lora import TrainableFactors, initial_factors
@@ -178,6 +180,7 @@ class AdapterRun:
             "identity": self._identity,
             "progress": canonical_json(asdict(self.progress)),
         }
+        metadata["digest"] = _digest_of_state(metadata, tensors)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(dir=folder, prefix=".checkpoint-")
@@ -188,7 +191,8 @@ class AdapterRun:
             finally:
                 Path(temporary).unlink(missing_ok=True)
         except (OSError, SafetensorError) as error:
-            raise StorageError(f"{folder}: a checkpoint cannot be written ({error})") from error
+            with writing(folder):  # says the fix, where there is one
+                raise StorageError(f"{folder}: a checkpoint cannot be written ({error})") from error
 
     def restore(self, folder: Path) -> bool:
         """Continue from the checkpoint in `folder`, if it is of this very run.
@@ -202,7 +206,10 @@ class AdapterRun:
                 if metadata.get("identity") != self._identity:
                     return False
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (FileNotFoundError, SafetensorError):
+        except (OSError, SafetensorError):
+            return False
+        # safetensors checks its header only. Older versions wrote no digest.
+        if metadata.pop("digest", None) not in (None, _digest_of_state(metadata, tensors)):
             return False
         with torch.no_grad():
             for name, parameter in self._parameters.items():
@@ -225,6 +232,14 @@ class AdapterRun:
             for ids in (example.prompt_ids, example.completion_ids):
                 examples.update(array("q", [len(ids), *ids]).tobytes())
         return digest_of({**self._settings, "examples": examples.hexdigest()})
+
+
+def _digest_of_state(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(canonical_json(metadata).encode())
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}".encode())
+        digest.update(bytes_of(tensors[name]))
+    return digest.hexdigest()
 
 
 def _teaches(example: Example) -> bool:
