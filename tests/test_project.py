@@ -159,7 +159,7 @@ def test_missing_file_names_init(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (("[en, de]", "[en, combined]"), "the name of the combined model"),
+        (("[en, de]", "[en, combined]"), "'combined' is the name of a model"),
         (("[en, de]", "{en: {train: {dtype: bfloat16}}}"), "set train.dtype instead"),
         (("[en, de]", "{en: {train: {learning_rat: 1}}}"), "languages.en.train: unknown key"),
         (("[negative, positive]", '[a, b]\n    prompt: "no field"'), "has no field"),

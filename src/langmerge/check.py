@@ -10,7 +10,7 @@ from langmerge.data import Finding, Split, check_language_splits, compare_labels
 from langmerge.encoding import CutCounts, Encoder, Example
 from langmerge.errors import DataError
 from langmerge.examples import Presenter
-from langmerge.plan import Decision, plan
+from langmerge.plan import Decision, Planner, plan
 from langmerge.plan.data import read_splits
 from langmerge.plan.graph import job_graph
 from langmerge.project import Project
@@ -58,14 +58,14 @@ class DataReport:
         return self
 
 
-def checked_plan(workspace: Workspace) -> list[Decision]:
-    """Return the plan of a project.
+def checked_plan(workspace: Workspace, planner: Planner) -> list[Decision]:
+    """Return the plan of a project, made by a fresh planner of its workspace.
 
     Raises:
         DataError: naming everything wrong with the data, where that keeps it from being planned.
     """
     try:
-        return plan(workspace.planner())
+        return plan(planner)
     except DataError:
         check_data(workspace.project).without_errors()
         raise

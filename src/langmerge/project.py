@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from langmerge.data.config import DataConfig
+from langmerge.data.config import DataConfig, SplitName
 from langmerge.errors import MergeError, ProjectError, did_you_mean
 from langmerge.merging.schema import Recipe, check_recipe
 from langmerge.settings import Seeds, Settings, explain, load_yaml
@@ -29,8 +29,9 @@ from langmerge.train.config import LoraSettings, TrainConfig
 
 PROJECT_FILE = "langmerge.yaml"
 COMBINED_NAME = "combined"
+CONTINUED_NAME = "combined-continued"
 
-Comparison = Literal["base", "individual", "best-single", "combined"]
+Comparison = Literal["base", "individual", "best-single", "combined", "combined-continued"]
 
 
 def _plain_name(name: str) -> str:
@@ -111,6 +112,24 @@ class EvaluateSettings(Settings):
     batch_tokens: int = Field(default=2048, ge=1, description="tokens in memory at once")
 
 
+class UpdateSettings(Settings):
+    """How a language is trained again when its rows change.
+
+    `scratch` forgets its last adapter. `continue` starts from it, on the new rows and a share of
+    those it knows; that is cheaper, depends on the path taken, and unlearns no removed row.
+    """
+
+    mode: Literal["scratch", "continue"] = "scratch"
+    replay: float = Field(default=1.0, ge=0, le=1, description="share of known rows trained again")
+    train: Mapping[str, Any] = Field(default={}, description="training settings of continuing")
+
+
+class CostSettings(Settings):
+    """What a device costs, for the bill."""
+
+    price_per_hour: float | None = Field(default=None, ge=0, description="of one device")
+
+
 class ReleaseSettings(Settings):
     """What is released, and when the gate refuses a model that is worse than the released one."""
 
@@ -130,12 +149,14 @@ class Project(Settings):
     tasks: Mapping[Name, AnyTask] = Field(min_length=1)
     adapter: LoraSettings = LoraSettings()
     train: TrainConfig = TrainConfig()
+    update: UpdateSettings = UpdateSettings()
     merge: Mapping[Name, RecipeSettings] = Field(
         default_factory=lambda: {"ties": RecipeSettings(method="ties")}, min_length=1
     )
     compare: tuple[Comparison, ...] = ("base", "individual", "best-single", "combined")
     evaluate: EvaluateSettings = EvaluateSettings()
     release: ReleaseSettings = ReleaseSettings()
+    cost: CostSettings = CostSettings()
     seeds: Seeds = (0,)
 
     _path: Path = PrivateAttr(default=Path(PROJECT_FILE))
@@ -181,8 +202,12 @@ class Project(Settings):
 
     @model_validator(mode="after")
     def _names_agree(self) -> Project:
-        if COMBINED_NAME in self.languages:
-            raise ValueError(f"languages: '{COMBINED_NAME}' is the name of the combined model")
+        for name in (COMBINED_NAME, CONTINUED_NAME):
+            if name in self.languages:
+                raise ValueError(f"languages: '{name}' is the name of a model; choose another")
+        if CONTINUED_NAME in self.compare and COMBINED_NAME not in self.compare:
+            raise ValueError(f"compare: {CONTINUED_NAME} continues {COMBINED_NAME}; add that too")
+        _check_override("update.train", TrainConfig, self.update.train)
         for language, settings in self.languages.items():
             _check_known(settings.data, self.tasks, f"languages.{language}.data", "task")
             self._check_overrides(language)
@@ -209,17 +234,8 @@ class Project(Settings):
 
     def _check_overrides(self, language: str) -> None:
         where = f"languages.{language}"
-        if "dtype" in self.languages[language].train:
-            raise ValueError(
-                f"{where}.train.dtype: all languages share one base; set train.dtype instead"
-            )
-        for section, settings in (("adapter", self.adapter_for), ("train", self.train_for)):
-            try:
-                settings(language)
-            except ValidationError as error:
-                first = error.errors()[0]
-                key = ".".join(map(str, (where, section, *first["loc"])))
-                raise ValueError(f"{key}: {first['msg'].removeprefix('Value error, ')}") from None
+        _check_override(f"{where}.adapter", LoraSettings, self.languages[language].adapter)
+        _check_override(f"{where}.train", TrainConfig, self.languages[language].train)
 
     def _has_dev_for_choosing(self, task: str, language: str) -> None:
         if "best-single" in self.compare and not self.has_dev(task, language):
@@ -238,6 +254,11 @@ class Project(Settings):
         overrides = self.languages[language].train if language else {}
         return TrainConfig(**{**self.train.model_dump(exclude_unset=True), **overrides})
 
+    def continuing_train_for(self, language: str | None) -> TrainConfig:
+        """Return the training settings with which a language's last adapter is continued."""
+        own = self.train_for(language).model_dump(exclude_unset=True)
+        return TrainConfig(**{**own, **self.update.train})
+
     def data_for(self, task: str, language: str) -> DataConfig:
         """Return where a task's data of a language is."""
         return self.languages[language].data.get(task, self.tasks[task].data)
@@ -248,8 +269,13 @@ class Project(Settings):
 
     def has_dev(self, task: str, language: str) -> bool:
         """Whether a task's data of a language has rows to choose and compare models by."""
+        return self.data_for(task, language).has("dev")
+
+    def gate_split(self, task: str, language: str) -> SplitName | None:
+        """The split on which releases are compared: gate, else dev; test is for reporting."""
         data = self.data_for(task, language)
-        return data.dev is not None if data.hub is None else "dev" in data.hub.splits
+        gates: tuple[SplitName, ...] = ("gate", "dev")
+        return next((split for split in gates if data.has(split)), None)
 
     @property
     def released_recipe(self) -> str:
@@ -285,6 +311,18 @@ def _check_known(given: Any, known: Any, where: str, what: str) -> None:
                 f"{where}: unknown {what} '{name}'{did_you_mean(name, known)}"
                 f" (known: {', '.join(known)})"
             )
+
+
+def _check_override(where: str, section: type[Settings], overrides: Mapping[str, Any]) -> None:
+    """Raise if overrides of a section are wrong, by the section's own rules."""
+    if section is TrainConfig and "dtype" in overrides:
+        raise ValueError(f"{where}.dtype: all languages share one base; set train.dtype instead")
+    try:
+        section(**overrides)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, (where, *first["loc"])))
+        raise ValueError(f"{key}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
 def _has_prompt(task: Task, language: str) -> bool:

@@ -20,7 +20,14 @@ from langmerge.engine import JobResult, Run
 from langmerge.errors import ProjectError
 from langmerge.metrics import Metric
 from langmerge.plan import Job
-from langmerge.plan.graph import BASE, BEST_SINGLE, COMBINED, INDIVIDUAL, merged, train_id
+from langmerge.plan.graph import (
+    BASE,
+    BASELINES,
+    BEST_SINGLE,
+    INDIVIDUAL,
+    merged,
+    train_id,
+)
 from langmerge.plan.keys import best_single
 from langmerge.project import Project, load_project
 from langmerge.statistics import (
@@ -40,7 +47,7 @@ from langmerge.workspace import Workspace
 
 RESULTS_FILE = "results.json"
 _BOOTSTRAP_SEED = 0
-_COMPARED_WITH = (BASE, INDIVIDUAL, BEST_SINGLE, COMBINED)
+_COMPARED_WITH = (BASE, INDIVIDUAL, BEST_SINGLE, *BASELINES)
 
 
 class _Part(BaseModel):
@@ -174,7 +181,7 @@ class JobCost(_Part):
 
     id: str
     kind: str
-    outcome: Literal["ran", "reused", "stale", "failed", "skipped"]
+    outcome: Literal["ran", "reused", "stale", "left", "failed", "skipped"]
     reason: str
     problem: str | None = None
     seconds: float | None = None
@@ -280,7 +287,7 @@ class _Measurements:
                 n=len(groups),
                 model_digest=result.action.facts["adapter"],
                 chosen=self._chosen(job.task, job.seed) if job.model == BEST_SINGLE else None,
-                stale=self._is_stale(job.task, job.model, job.seed),
+                stale=result.outcome == "stale" or self._is_stale(job.task, job.model, job.seed),
                 metrics={m.name: self._interval({"": (m, groups)}) for m in self._metrics[job.id]},
                 confusion=self._confusions.get(job.id),
             )
@@ -295,7 +302,8 @@ class _Measurements:
                 metric=self._project.tasks[task].primary_metric,
                 languages=list(self._project.languages),
                 seeds=seeds,
-                stale=any(self._is_stale(task, model, seed) for seed in seeds),
+                stale=any(self._run.results[job.id].outcome == "stale" for job in jobs)
+                or any(self._is_stale(task, model, seed) for seed in seeds),
                 average=self._interval({job.id: self._primary(job) for job in jobs}),
                 seed_spread=self._spread(_by_seed(self._samples(jobs, seeds))),
             )
@@ -437,9 +445,9 @@ class _Measurements:
         return best_single(self._project, task, seed or 0, self._run.facts())
 
     def _is_stale(self, task: str, model: str | None, seed: int | None) -> bool:
-        if model != COMBINED:
+        if model not in BASELINES:
             return False
-        training = self._run.results.get(train_id(task, None, seed or 0))
+        training = self._run.results.get(train_id(task, model, seed or 0))
         return training is not None and training.outcome == "stale"
 
 

@@ -9,7 +9,15 @@ from pathlib import Path
 from langmerge.data import Row, read_rows
 from langmerge.errors import ProjectError, did_you_mean
 from langmerge.plan import plan
-from langmerge.plan.graph import BASE, COMBINED, INDIVIDUAL, data_id, merge_id, merged, train_id
+from langmerge.plan.graph import (
+    BASE,
+    BASELINES,
+    INDIVIDUAL,
+    data_id,
+    merge_id,
+    merged,
+    train_id,
+)
 from langmerge.project import Project
 from langmerge.tasks import Task
 from langmerge.workspace import Workspace, open_workspace
@@ -68,7 +76,7 @@ def select(
         language = next(iter(project.languages))
     language = _one_of(language, project.languages, "language")
     recipes = [merged(recipe) for recipe in project.merge]
-    model = _one_of(model or recipes[0], [*recipes, BASE, INDIVIDUAL, COMBINED], "model")
+    model = _one_of(model or recipes[0], [*recipes, BASE, INDIVIDUAL, *BASELINES], "model")
     planner = workspace.planner()
     decisions = {decision.job.id: decision for decision in plan(planner)}
 
@@ -93,8 +101,8 @@ def _made_by(project: Project, task: str, language: str, model: str) -> str | No
         return None
     if model == INDIVIDUAL:
         return train_id(task, language, seed)
-    if model == COMBINED:
-        return train_id(task, None, seed)
+    if model in BASELINES:
+        return train_id(task, model, seed)
     return merge_id(task, model.partition(":")[2], seed)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from langmerge.metrics.base import settings_that_differ
-from langmerge.plan.graph import BASE, BEST_SINGLE, COMBINED, INDIVIDUAL, adapter_of, merged
+from langmerge.plan.graph import BASE, BASELINES, BEST_SINGLE, INDIVIDUAL, adapter_of, merged
 from langmerge.results import Average, Comparison, JobCost, Measured, Results, Score
 
 _METRIC_NAMES = {
@@ -16,7 +16,7 @@ _METRIC_NAMES = {
     "accuracy_norm": "accuracy (log-likelihood per byte)",
     "rougeL": "ROUGE-L",
 }
-_ORDER = (BASE, INDIVIDUAL, BEST_SINGLE, COMBINED)
+_ORDER = (BASE, INDIVIDUAL, BEST_SINGLE, *BASELINES)
 
 
 @dataclass(frozen=True)
@@ -140,11 +140,11 @@ def _same_table(score: Score, average: Average) -> bool:
 
 
 def _training_cost(found: Results, average: Average) -> tuple[str, str]:
-    """Return seconds and tokens of the training behind a model: all adapters', or combined's."""
+    """Return seconds and tokens of the training behind a model: all adapters', or a baseline's."""
     if average.model == BASE:
         return "", ""
-    is_combined = average.model == COMBINED
-    trained = [job for job in _training_jobs(found, average.task) if is_combined == _combined(job)]
+    own = average.model if average.model in BASELINES else None
+    trained = [job for job in _training_jobs(found, average.task) if _baseline(job) == own]
     seconds = sum(job.seconds or 0 for job in trained)
     tokens = sum(job.tokens or 0 for job in trained)
     return f"{seconds:.0f} s", f"{tokens / 1000:.1f}k"
@@ -154,8 +154,9 @@ def _training_jobs(found: Results, task: str) -> list[JobCost]:
     return [job for job in found.jobs if job.id.startswith(f"train/{task}/")]
 
 
-def _combined(job: JobCost) -> bool:
-    return f"/{COMBINED}/" in job.id
+def _baseline(job: JobCost) -> str | None:
+    """Return which model trained on all languages a job trained, if it did."""
+    return next((model for model in BASELINES if f"/{model}/" in job.id), None)
 
 
 def _label_notes(found: Results, task: str) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from langmerge.base import ResolvedBase, resolve_base
 from langmerge.cache import cache_folder
 from langmerge.plan import Planner
 from langmerge.plan.lock import Lock
+from langmerge.plan.scope import EVERYTHING, Scope
 from langmerge.project import Project, load_project
 from langmerge.store import Store
 
@@ -22,21 +24,35 @@ class Workspace:
     store: Store
     lock: Lock
     baselines: bool = False
+    scope: Scope = EVERYTHING
 
     def planner(self) -> Planner:
         """Return a fresh planner."""
-        return Planner(self.project, self.base, self.store, self.lock, self.baselines)
+        return Planner(self.project, self.base, self.store, self.lock, self.baselines, self.scope)
 
 
-def open_workspace(path: Path, baselines: bool = False) -> Workspace:
+def open_workspace(
+    path: Path,
+    baselines: bool = False,
+    languages: Iterable[str] = (),
+    steps: Iterable[str] = (),
+) -> Workspace:
     """Read the project file and resolve what it names; no model is loaded.
 
+    Args:
+        path: the project file.
+        baselines: retrain baselines that newer data made stale.
+        languages: train these only; none means all.
+        steps: do only `train`, `merge` or `evaluate`; none means all.
+
     Raises:
+        UserError: if a language or step is not known.
         ProjectError: if the project file or the lock is wrong.
         BaseModelError: if the base model is not there.
     """
     project = load_project(path)
     base = resolve_base(project.base, project.folder, cache_folder())
     return Workspace(
-        project, base, Store(project.store_folder), Lock.load(project.folder), baselines
-    )
+        project, base, Store(project.store_folder), Lock.load(project.folder), baselines,
+        Scope.of(project, languages, steps),
+    )  # fmt: skip

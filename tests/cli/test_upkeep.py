@@ -85,7 +85,7 @@ def test_cost(project: Path) -> None:
     assert bill["runs"][1]["saving"]["basis"] == "estimated"
     assert bill["runs"][1]["by_kind"]["train"]["attempts"] == 1
     assert bill["runs"][1]["by_kind"]["train"]["supervised_tokens"] > 0
-    assert "trained classification de: data.de changed." in shown
+    assert "trained classification de: data.de (+2 rows, -0) changed." in shown
     assert "evaluating combined on the same data takes (estimated)." in shown
     assert "device-hours on cpu, price 0.0" in shown
 

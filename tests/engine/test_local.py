@@ -243,3 +243,47 @@ def test_a_baseline_stays_pinned_while_it_is_not_compared(project: Path) -> None
     run = run_project(project)
 
     assert outcomes(run, "train")["train/classification/combined/seed0"] == "stale"
+
+
+def test_a_continued_language_learns_its_new_rows_and_a_share_of_the_old(project: Path) -> None:
+    project.write_text(project.read_text() + "update: {mode: continue, replay: 0.5}\n")
+    run_project(project)
+    train = project.parent / "data/classification/de/train.jsonl"
+    write_rows(train, rows("classification", "de", "train", 9))
+
+    update = run_project(project)
+
+    trained = update.results["train/classification/de/seed0"]
+    assert trained.action is not None
+    assert trained.action.facts["rows"] == 3 + 3  # 3 new ones, and half of the 6 known
+    folder = project.parent / ".langmerge/objects" / trained.action.output
+    assert len(json.loads((folder / "training.json").read_text())["rows"]) == 9
+    assert set(outcomes(run_project(project), "train").values()) == {"reused", "stale"}
+
+
+def test_continuing_the_combined_model_trains_on_the_changed_language(project: Path) -> None:
+    project.write_text(project.read_text() + "compare: [combined, combined-continued]\n")
+    first = run_project(project)
+    combined = first.results["train/classification/combined/seed0"].action
+    train = project.parent / "data/classification/de/train.jsonl"
+    write_rows(train, rows("classification", "de", "train", 9))
+
+    update = run_project(project, baselines=True)
+
+    continued = update.results["train/classification/combined-continued/seed0"]
+    assert combined is not None
+    assert continued.action is not None
+    assert continued.action.document["continued"]["from"] == combined.output
+    assert continued.action.facts["rows"] == 9  # German alone, all of it
+    results = json.loads((project.parent / RESULTS_FILE).read_text())
+    assert {"combined", "combined-continued"} <= {a["model"] for a in results["averages"]}
+
+
+def test_part_of_a_run(project: Path) -> None:
+    trained = run_project(project, steps=["train"])
+    assert set(outcomes(trained, "merge").values()) == {"left"}
+    assert not trained.of("failed", "skipped")
+
+    rest = run_project(project)
+    assert set(outcomes(rest, "train").values()) == {"reused"}
+    assert set(outcomes(rest, "merge").values()) == {"ran"}

@@ -3,68 +3,19 @@
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pretender import Pretender
 from projects import make_project, rows, write_rows
 
 from langmerge.base import ResolvedBase
 from langmerge.errors import ProjectError
-from langmerge.plan import Decision, Planner, plan
 from langmerge.plan.decisions import _only_newer_data
 from langmerge.plan.keys import differences
 from langmerge.plan.lock import Lock
-from langmerge.project import load_project
-from langmerge.store import Action, Store
-
-BASE = ResolvedBase("folder", "base", "w" * 64, "t" * 64)
-
-
-class Pretender:
-    """Plans a project and pretends to run it: each job's object is its own key."""
-
-    def __init__(self, project_file: Path) -> None:
-        self.project_file = project_file
-
-    def planner(self, base: ResolvedBase = BASE, baselines: bool = False) -> Planner:
-        project = load_project(self.project_file)
-        store = Store(project.store_folder)
-        return Planner(project, base, store, Lock.load(project.folder), baselines)
-
-    def plan(self, **options: Any) -> dict[str, Decision]:
-        return {d.job.id: d for d in plan(self.planner(**options))}
-
-    def run(self, **options: Any) -> list[str]:
-        """Do what the plan says until it says nothing; return the ids of the jobs that ran."""
-        ran: list[str] = []
-        while True:
-            planner = self.planner(**options)
-            decisions = plan(planner)
-            done: dict[str, Action] = {}
-            for decision in decisions:
-                if decision.result is not None:
-                    done[decision.job.id] = decision.result
-                elif decision.document is not None:
-                    done[decision.job.id] = self._pretend(planner, decision)
-                    ran.append(decision.job.id)
-            planner.lock.update(done)
-            if all(decision.action != "run" for decision in decisions):
-                return ran
-
-    def _pretend(self, planner: Planner, decision: Decision) -> Action:
-        from langmerge.canonical import digest_of
-
-        key = digest_of(decision.document)
-        output = planner.store.put(lambda folder: void((folder / "x").write_text(key)))
-        facts: Mapping[str, Any] = planner.facts.get(decision.job.id, {})
-        if decision.job.kind == "evaluate":
-            facts = {"metrics": {"macro_f1": float(len(decision.job.id))}, "adapter": None}
-        return planner.store.record(Action(key, decision.document or {}, output, facts))
-
-
-def void(_: object) -> None: ...
+from langmerge.store import Action
 
 
 @pytest.fixture
@@ -95,7 +46,7 @@ def test_new_rows_are_named_and_the_combined_model_is_stale(project: Pretender) 
 
     decisions = project.plan()
 
-    assert decisions["train/classification/de/seed0"].reason == "data.de changed"
+    assert decisions["train/classification/de/seed0"].reason == "data.de (+3 rows, -0) changed"
     assert decisions["train/classification/en/seed0"].action == "reuse"
     combined = decisions["train/classification/combined/seed0"]
     assert combined.action == "stale"

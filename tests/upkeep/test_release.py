@@ -141,7 +141,7 @@ def test_without_dev_there_is_no_gate(project: Path) -> None:
     )
     project.write_text(text)
 
-    with pytest.raises(ProjectError, match="'de' has no dev: split"):
+    with pytest.raises(ProjectError, match="'de' has no dev: or gate: split"):
         assess(open_workspace(project))
 
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from langmerge.cli._console import DEFAULT_PROJECT, JsonOption, ProjectOption, out, show_json
+from langmerge.cli._format import time_span
 from langmerge.errors import UserError
 from langmerge.plan.graph import Kind
 from langmerge.project import load_project
@@ -24,13 +25,18 @@ def cost(
         str | None, typer.Option(help="Only runs from this date or time on, UTC: 2026-11-23.")
     ] = None,
     price_per_hour: Annotated[
-        float | None, typer.Option(min=0, help="Price of one device for an hour.")
+        float | None,
+        typer.Option(min=0, help="Of one device; else cost.price_per_hour."),
     ] = None,
     json: JsonOption = False,
 ) -> None:
     """Show what every run cost, and each update against retraining everything."""
-    ledger = read_ledger(load_project(project).store_folder)
-    bill = make_bill(ledger, since=_moment(since), price_per_hour=price_per_hour)
+    settings = load_project(project)
+    bill = make_bill(
+        read_ledger(settings.store_folder),
+        since=_moment(since),
+        price_per_hour=settings.cost.price_per_hour if price_per_hour is None else price_per_hour,
+    )
     if json:
         show_json(bill.model_dump(mode="json"))
     else:
@@ -67,13 +73,13 @@ def _table(bill: Bill) -> Table:
 
 
 def _numbers(run: RunBill) -> Iterator[str]:
-    yield _time(run.makespan_seconds)
-    yield _time(run.device_seconds)
+    yield time_span(run.makespan_seconds)
+    yield time_span(run.device_seconds)
     yield f"{_tokens(run) / 1000:.1f}k"
     for kind in _SHOWN:
-        yield _time(run.by_kind[kind].device_seconds)
-    yield _time(run.baseline.device_seconds)
-    yield _time(run.failed.device_seconds)
+        yield time_span(run.by_kind[kind].device_seconds)
+    yield time_span(run.baseline.device_seconds)
+    yield time_span(run.failed.device_seconds)
 
 
 _SHOWN: tuple[Kind, ...] = ("train", "merge", "evaluate")
@@ -95,7 +101,7 @@ def _notes(bill: Bill) -> Iterator[str]:
         devices = sorted({device for run in bill.runs for device in run.devices})
         price = "" if bill.price is None else f", price {_money(bill.price)}"
         yield (
-            f"In all: makespan {_time(bill.makespan_seconds)}, {hours:.4f} device-hours on "
+            f"In all: makespan {time_span(bill.makespan_seconds)}, {hours:.4f} device-hours on "
             f"{', '.join(devices) or 'an unknown device'}{price}. 'combined' is the baseline: its "
             "training and evaluations; 'device' also holds reading data."
         )
@@ -115,21 +121,13 @@ def _story(run: RunBill) -> Iterator[str]:
     if (saving := run.saving) is not None:
         compared = "less" if saving.share >= 0 else "more"
         yield (
-            f"{place}: {_time(saving.update_seconds)} of device time all-in, "
-            f"{abs(saving.share):.0%} {compared} than the {_time(saving.retraining_seconds)} that "
+            f"{place}: {time_span(saving.update_seconds)} of device time all-in, "
+            f"{abs(saving.share):.0%} {compared} than "
+            f"the {time_span(saving.retraining_seconds)} that "
             f"training and evaluating combined on the same data takes ({saving.basis})."
         )
     for problem in run.problems:
         yield f"{place}: not done: {problem}"
-
-
-def _time(seconds: float) -> str:
-    """Return a time span as text that is never broken over lines."""
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    if seconds < 2 * SECONDS_PER_HOUR:
-        return f"{seconds / 60:.1f} min"
-    return f"{seconds / SECONDS_PER_HOUR:.1f} h"
 
 
 def _money(amount: float) -> str:

@@ -64,8 +64,9 @@ def show_assessment(found: Assessment) -> None:
 
 def _table(gate: GateResult, task: str) -> TextTable:
     compared = [found for found in gate.compared if found.task == task]
+    splits = " and ".join(sorted({found.split for found in compared}))
     return TextTable(
-        title=f"{task}: {compared[0].metric} on {gate.split}",
+        title=f"{task}: {compared[0].metric} on {splits}",
         header=(
             "language", "release", "candidate", "difference", f"{100 * gate.confidence:g}%",
             "p", "shows", "rows", "outcome",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from langmerge.cli._console import DEFAULT_PROJECT, ProjectOption, err, out, show_warnings
 from langmerge.cli._progress import ProgressDisplay
-from langmerge.cli.plan import summary
+from langmerge.cli.plan import BaselinesOption, OnlyOption, TargetOption, plan_of, summary
 from langmerge.cli.results import show_results
 from langmerge.engine import Run
 from langmerge.errors import JobsFailed
@@ -18,15 +19,17 @@ from langmerge.workspace import open_workspace
 
 def run(
     project: ProjectOption = DEFAULT_PROJECT,
-    baselines: Annotated[
-        bool, typer.Option("--baselines", help="Also retrain baselines that newer data made stale.")
-    ] = False,
+    baselines: BaselinesOption = False,
+    target_language: TargetOption = None,
+    only: OnlyOption = None,
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="Stop if another process is at work on the project.")
     ] = False,
 ) -> None:
     """Train, merge and evaluate what is missing or changed; a killed run goes on where it was."""
-    outcome = run_project(project, baselines, wait=not no_wait)
+    outcome = run_project(
+        project, baselines, languages=target_language or (), steps=only or (), wait=not no_wait
+    )
     show_results(project)
     finish(outcome)
 
@@ -44,24 +47,33 @@ def finish(outcome: Run) -> None:
         )
 
 
-def run_project(path: Path, baselines: bool = False, *, wait: bool = True) -> Run:
+def run_project(
+    path: Path,
+    baselines: bool = False,
+    *,
+    languages: Iterable[str] = (),
+    steps: Iterable[str] = (),
+    wait: bool = True,
+) -> Run:
     """Plan first, so that bad input stops everything before anything expensive; then run.
 
     Args:
         path: the project file.
         baselines: also retrain baselines that newer data made stale.
+        languages: train these only; none means all.
+        steps: do only `train`, `merge` or `evaluate`; none means all.
         wait: while another process is at work on the project, wait for it.
 
     Raises:
         UserError: if the project or its data is wrong.
     """
-    from langmerge.check import check_before_training, check_data, checked_plan
+    from langmerge.check import check_before_training, check_data
     from langmerge.engine import run as run_plan
     from langmerge.results import write_results
 
-    workspace = open_workspace(path, baselines)
-    decisions = checked_plan(workspace)
-    out.print(summary(decisions))
+    workspace = open_workspace(path, baselines, languages, steps)
+    decisions, estimate = plan_of(workspace)
+    out.print(summary(decisions, estimate, workspace.project.cost.price_per_hour))
     running = {decision.job.kind for decision in decisions if decision.action == "run"}
     if running:
         report = check_data(workspace.project).without_errors()

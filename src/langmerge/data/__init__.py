@@ -1,5 +1,6 @@
 """Data in the shapes people have, turned into one internal form."""
 
+from langmerge.data.changes import RowChanges, changes_between, row_digest, rows_to_learn
 from langmerge.data.checks import (
     Finding,
     Overlap,
@@ -21,15 +22,19 @@ __all__ = [
     "HubSource",
     "Overlap",
     "Row",
+    "RowChanges",
     "RowSpec",
     "Shape",
     "Source",
     "Split",
+    "changes_between",
     "check_language_splits",
     "compare_labels",
     "overlap",
     "read_rows",
     "read_split",
     "records",
+    "row_digest",
+    "rows_to_learn",
     "write_rows",
 ]

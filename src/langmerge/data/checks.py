@@ -45,14 +45,14 @@ def check_language_splits(splits: Mapping[str, Split]) -> list[Finding]:
     """Check the splits of one language against each other.
 
     Args:
-        splits: "train", "dev" and "test" (any may be absent) -> the language's rows.
+        splits: "train", "dev", "gate" and "test" (any may be absent) -> the language's rows.
 
     Returns:
-        Findings on dev and test rows that also stand in train, on groups they share with train,
+        Findings on rows of the others that also stand in train, on groups they share with train,
         and on a test split too small to say anything.
     """
     findings = []
-    for name in ("dev", "test"):
+    for name in ("dev", "gate", "test"):
         if name in splits and "train" in splits:
             findings += _leaks(splits["train"], splits[name], name)
     if "test" in splits and len(splits["test"]) < _FEWEST_TEST_ROWS:

@@ -13,8 +13,9 @@ from langmerge.data.sources import FileSource
 from langmerge.errors import ProjectError
 from langmerge.settings import Settings
 
-SplitName = Literal["train", "dev", "test"]
-SPLITS: tuple[SplitName, ...] = ("train", "dev", "test")
+SplitName = Literal["train", "dev", "gate", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "dev", "gate", "test")
+_SHORT_FORM: tuple[SplitName, ...] = ("train", "dev", "test")
 
 _LANGUAGE = "{language}"
 _SPLIT = "{split}"
@@ -62,11 +63,12 @@ class DataConfig(Settings):
 
     A single string is short for three paths: `data/{language}/{split}.jsonl`. Paths are relative
     to the project file. Without `{language}` in them all languages stand in one file, and
-    `language_column` tells them apart.
+    `language_column` tells them apart. Releases are compared on `gate:`, or on `dev:` without it.
     """
 
     train: str | None = None
     dev: str | None = None
+    gate: str | None = None
     test: str | None = None
     hub: HubData | None = None
     format: Literal["jsonl", "json", "csv", "tsv", "parquet"] | None = None
@@ -83,13 +85,17 @@ class DataConfig(Settings):
                 f"'{value}' names one file for three splits; write "
                 "'data/{language}/{split}.jsonl', or train:, dev: and test: apart"
             )
-        return {split: value.replace(_SPLIT, split) for split in SPLITS}
+        return {split: value.replace(_SPLIT, split) for split in _SHORT_FORM}
 
     @model_validator(mode="after")
     def _has_train_and_test(self) -> DataConfig:
         if self.hub is None and not (self.train and self.test):
             raise ValueError("train: and test: are needed (or hub:); dev: is needed for choosing")
         return self
+
+    def has(self, split: SplitName) -> bool:
+        """Whether there is such a split."""
+        return getattr(self, split) is not None if self.hub is None else split in self.hub.splits
 
     def sources(self, language: str, folder: Path) -> dict[SplitName, FileSource | HubSource]:
         """Return where each split of a language is read from; `folder` anchors relative paths."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -13,19 +12,21 @@ from typing import Any
 from langmerge.adapter import Adapter
 from langmerge.canonical import digest_of
 from langmerge.check import training_set
-from langmerge.data import Row, Split, read_rows, write_rows
+from langmerge.data import Row, Split, read_rows, row_digest, rows_to_learn, write_rows
 from langmerge.encoding import Encoder, Example
 from langmerge.errors import DataError
 from langmerge.evaluate.predict import predict_rows
 from langmerge.examples import Presenter
+from langmerge.memory import halving
 from langmerge.merging import merge
 from langmerge.model import BaseModel, folded, load_base
 from langmerge.plan import Job, Planner
 from langmerge.plan.data import facts_of, identify_sources, read_splits
 from langmerge.plan.graph import data_id, train_id
-from langmerge.plan.keys import adapter_used
+from langmerge.plan.keys import CONTINUED, adapter_used
 from langmerge.tasks.predictions import PREDICTIONS_FILE, write_predictions
 from langmerge.train.loop import train_adapter
+from langmerge.train.record import known_rows, write_record
 
 Progress = Callable[..., None]
 
@@ -68,7 +69,7 @@ class Workbench:
         if job.kind == "data":
             return self._read_data(job, document)
         if job.kind == "train":
-            return self._train(job, digest_of(document), progress)
+            return self._train(job, document, progress)
         if job.kind == "merge":
             return self._merge(job, progress)
         return self._evaluate(job)
@@ -77,6 +78,7 @@ class Workbench:
         splits = read_splits(self._project, job)
         if identify_sources(self._project, job) != document["sources"]:
             raise DataError(f"{job.id}: a file changed while it was read; run again")
+        self._planner.learn_rows(job, splits)
 
         def build(folder: Path) -> None:
             for name, split in splits.items():
@@ -84,15 +86,17 @@ class Workbench:
 
         return Produced(self._store.put(build), facts_of(splits))
 
-    def _train(self, job: Job, key: str, progress: Progress) -> Produced:
-        # The combined model's examples in an order of their own: that of the project file, which
-        # its key does not hold, must not matter.
-        languages = sorted(self._project.languages) if job.language is None else [job.language]
-        config = self._project.train_for(job.language)
+    def _train(self, job: Job, document: Mapping[str, Any], progress: Progress) -> Produced:
+        config, start, known = self._project.train_for(job.language), None, frozenset[str]()
+        if CONTINUED in document:
+            config = self._project.continuing_train_for(job.language)
+            parent = self._store.object(document[CONTINUED]["from"])
+            start, known = Adapter.load(parent), known_rows(parent)
+        rows = self._rows_to_learn(job, document, known)
         examples = [
             example
-            for language in languages
-            for example in self._training_set(job.task, language, config.max_length)
+            for language, chosen in rows.items()
+            for example in self._training_set(job.task, language, chosen, config.max_length)
         ]
         result = train_adapter(
             self._base_with(None),
@@ -100,25 +104,49 @@ class Workbench:
             self._project.adapter_for(job.language),
             config,
             seed=job.seed or 0,
-            checkpoint_dir=self._store.work(key),
+            start=start,
+            checkpoint_dir=self._store.work(digest_of(document)),
             checkpoint_seconds=_CHECKPOINT_SECONDS,
             on_step=lambda step, steps, loss: progress(step, steps, f"loss {loss:.3f}"),
         )
+        learned = {row_digest(row) for chosen in rows.values() for row in chosen}
 
         def build(folder: Path) -> None:
             result.adapter.save(folder)
-            losses = json.dumps({"losses": [round(loss, 6) for loss in result.losses]})
-            (folder / "training.json").write_text(losses + "\n", encoding="utf-8")
+            write_record(folder, result.losses, known | learned)
 
         output = self._store.put(build)
         facts = {"rows": len(examples), "steps": result.steps}
         ledger = {
+            "rows": len(examples),
             "tokens": result.tokens,
             "padded_tokens": result.padded_tokens,
             "supervised_tokens": result.supervised_tokens,
             "training_seconds": round(result.seconds, 3),
+            "micro_batch_size": result.micro_batch_size,
         }
         return Produced(output, facts, ledger)
+
+    def _rows_to_learn(
+        self, job: Job, document: Mapping[str, Any], known: frozenset[str]
+    ) -> dict[str, tuple[Row, ...]]:
+        """Return the rows of every language that a training uses, in the order of the languages.
+
+        The combined model's are in an order of their own: that of the project file, which its key
+        does not hold, must not matter. Continuing it leaves out languages that bring nothing new:
+        that is what it saves.
+        """
+        languages = sorted(self._project.languages) if job.language is None else [job.language]
+        rows = {language: self._rows(job.task, language, "train") for language in languages}
+        if CONTINUED not in document:
+            return rows
+        chosen = {
+            language: rows_to_learn(of, known, document[CONTINUED]["replay"], job.seed or 0)
+            for language, of in rows.items()
+            if any(row_digest(row) not in known for row in of)
+        }
+        # Rows were only taken away: there is nothing new, so what is left is gone over again.
+        return chosen or rows
 
     def _merge(self, job: Job, progress: Progress) -> Produced:
         assert job.recipe is not None
@@ -150,11 +178,10 @@ class Workbench:
         base = self._base_with(adapter)
         rows = self._rows(job.task, job.language, job.split)
         encoder = Encoder(base.tokenizer, self._project.train_for(job.language).max_length)
-        predictions, tokens = predict_rows(
-            base,
-            Presenter(task, job.language, encoder),
-            rows,
-            batch_tokens=self._project.evaluate.batch_tokens,
+        presenter = Presenter(task, job.language, encoder)
+        (predictions, tokens), batch_tokens = halving(
+            lambda size: predict_rows(base, presenter, rows, batch_tokens=size),
+            self._project.evaluate.batch_tokens,
         )
         values = {metric.name: metric.value for metric in task.measure(predictions, job.language)}
 
@@ -163,12 +190,14 @@ class Workbench:
 
         output = self._store.put(build)
         facts = {"adapter": adapter, "metrics": values, "rows": len(rows)}
-        return Produced(output, facts, {"tokens": tokens})
+        ledger = {"rows": len(rows), "tokens": tokens, "batch_tokens": batch_tokens}
+        return Produced(output, facts, ledger)
 
-    def _training_set(self, task: str, language: str, max_length: int) -> tuple[Example, ...]:
+    def _training_set(
+        self, task: str, language: str, rows: tuple[Row, ...], max_length: int
+    ) -> tuple[Example, ...]:
         encoder = Encoder(self._base_with(None).tokenizer, max_length)
-        split = Split(self._rows(task, language, "train"))
-        found = training_set(self._project, task, language, split, encoder)
+        found = training_set(self._project, task, language, Split(rows), encoder)
         return tuple(example for example in found.examples if not example.cut_wholly)
 
     def _rows(self, task: str, language: str, split: str) -> tuple[Row, ...]:

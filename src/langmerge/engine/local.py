@@ -16,12 +16,12 @@ from langmerge.canonical import digest_of
 from langmerge.engine.ledger import Ledger
 from langmerge.errors import BaseModelError, LangmergeError, StorageError
 from langmerge.plan import Decision, Job, Planner, job_graph
-from langmerge.plan.graph import train_id
+from langmerge.plan.graph import BASELINES, train_id
 from langmerge.plan.keys import Facts
 from langmerge.plan.lock import Lock
 from langmerge.store import Action, writing
 
-Outcome = Literal["ran", "reused", "stale", "failed", "skipped"]
+Outcome = Literal["ran", "reused", "stale", "left", "failed", "skipped"]
 
 _WAIT_SECONDS = 0.2
 
@@ -32,8 +32,9 @@ class JobResult:
 
     Attributes:
         decision: what was decided and why.
-        outcome: `ran`, `reused`, `stale`, `failed`, or `skipped` because a job it needs failed.
-        action: its result; None where it failed or was skipped.
+        outcome: `ran`, `reused`, `stale`, `left` out by the run's scope, `failed`, or `skipped`
+            because a job it needs failed.
+        action: its result; None where it failed, was skipped or left out.
         problem: what went wrong, for people.
     """
 
@@ -109,8 +110,9 @@ def run(planner: Planner, observer: Observer | None = None, *, wait: bool = True
     observer.started(jobs)
     # A baseline stays pinned while it is left out of `compare`.
     pinned = {
-        train_id(task, None, seed)
+        train_id(task, model, seed)
         for task in planner.project.tasks
+        for model in BASELINES
         for seed in planner.project.seeds_for(task)
     }
     outcome = Run()
@@ -135,7 +137,7 @@ def _do(
     job: Job, planner: Planner, workbench: Any, outcome: Run, *, ledger: Ledger, observer: Observer
 ) -> JobResult:
     for need in job.needs:
-        if outcome.results[need].action is None:
+        if outcome.results[need].outcome in ("failed", "skipped"):
             decision = Decision(job, "run", f"needs {need}")
             return JobResult(decision, "skipped", problem=f"needs {need}, which failed")
     decision = Decision(job, "run", "not decided")
@@ -145,6 +147,8 @@ def _do(
             kept: Outcome = "stale" if decision.action == "stale" else "reused"
             _tidy_up(decision.result, decision, planner, ledger)
             return JobResult(decision, kept, decision.result)
+        if decision.action == "leave":
+            return JobResult(decision, "left")
         decision = _without_damage(decision, planner, observer)
         observer.job_started(decision)
         action = _execute(decision, planner, workbench, ledger, observer)

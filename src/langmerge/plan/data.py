@@ -51,14 +51,16 @@ def facts_of(splits: Mapping[str, Split]) -> Facts:
     }
 
 
-def peek(project: Project, job: Job) -> Facts | None:
-    """Return the facts a data job would have, reading files but writing nothing.
+def peek(project: Project, job: Job) -> dict[str, Split] | None:
+    """Return the splits a data job would read; None for other jobs, and for data of the Hub.
 
-    A Hub data set is not downloaded for a plan: None.
+    Nothing is downloaded for a plan.
     """
+    if job.kind != "data":
+        return None
     if any(isinstance(source, HubSource) for source in sources_of(project, job).values()):
         return None
-    return facts_of(read_splits(project, job))
+    return read_splits(project, job)
 
 
 def _identity(source: FileSource | HubSource) -> dict[str, Any]:

@@ -1,17 +1,28 @@
-"""For every job: run it, reuse its result, or leave it stale, and why."""
+"""For every job: run it, reuse its result, leave it stale, or leave it out, and why."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from langmerge.base import ResolvedBase
 from langmerge.canonical import digest_of
-from langmerge.plan.data import identify_sources, peek
-from langmerge.plan.graph import Job, job_graph
-from langmerge.plan.keys import Facts, data_document, differences, job_document
+from langmerge.data import RowChanges, Split, changes_between, read_rows
+from langmerge.errors import StorageError
+from langmerge.plan.data import facts_of, identify_sources, peek
+from langmerge.plan.graph import COMBINED, COMBINED_CONTINUED, Job, data_id, job_graph, train_id
+from langmerge.plan.keys import (
+    CONTINUED,
+    Facts,
+    continued,
+    data_document,
+    differences,
+    from_scratch,
+    job_document,
+)
 from langmerge.plan.lock import Lock
+from langmerge.plan.scope import EVERYTHING, Scope
 from langmerge.project import Project
 from langmerge.store import Action, Store
 
@@ -22,14 +33,15 @@ class Decision:
 
     Attributes:
         job: the job.
-        action: `run` it, `reuse` its result, or use a baseline's older result (`stale`).
+        action: `run` it, `reuse` its result, use an older one (`stale`), or `leave` it out, where
+            there is none.
         reason: why, for people.
         document: the key document; None while results it depends on are not known yet.
-        result: the result to be used; None where the job is to run.
+        result: the result to be used; None where the job is to run, or left out.
     """
 
     job: Job
-    action: Literal["run", "reuse", "stale"]
+    action: Literal["run", "reuse", "stale", "leave"]
     reason: str
     document: Mapping[str, Any] | None = None
     result: Action | None = None
@@ -55,6 +67,7 @@ class Planner:
         store: where results are.
         lock: which results the project had last.
         baselines: whether baselines that newer data made stale are to be retrained.
+        scope: which jobs may run.
     """
 
     project: Project
@@ -62,7 +75,11 @@ class Planner:
     store: Store
     lock: Lock
     baselines: bool = False
+    scope: Scope = EVERYTHING
     facts: dict[str, Facts] = field(default_factory=dict)
+    _results: dict[str, Action] = field(default_factory=dict)
+    _left: set[str] = field(default_factory=set)
+    _changes: dict[str, dict[str, RowChanges]] = field(default_factory=dict)
 
     def decide(self, job: Job) -> Decision:
         """Return the decision about a job; facts of the jobs it needs are taken from `facts`.
@@ -70,36 +87,117 @@ class Planner:
         Raises:
             DataError: if a data job's files are missing or wrong.
         """
-        if job.kind == "data":
-            return self._decide_data(job)
-        if missing := [need for need in job.needs if need not in self.facts]:
-            return Decision(job, "run", _after(missing))
-        document = job_document(job, self.project, self.base, self.facts)
-        return self._decide(job, document)
+        if left := [need for need in job.needs if need in self._left]:
+            decision = self._without_running(Decision(job, "run", f"needs {left[0]}"), "left out")
+        elif job.kind == "data":
+            sources = identify_sources(self.project, job)
+            decision = self._decide(job, data_document(job, self.project, sources))
+        elif missing := [need for need in job.needs if need not in self.facts]:
+            decision = Decision(job, "run", _after(missing))
+        else:
+            document = job_document(job, self.project, self.base, self.facts)
+            decision = self._decide(job, document)
+        if decision.action == "run" and (option := self.scope.leaves_out(job)) is not None:
+            decision = self._without_running(decision, f"left out by {option}")
+        if decision.action == "leave":
+            self._left.add(job.id)
+        return decision
 
     def learn(self, job: Job, result: Action) -> None:
         """Take note of a job's result, for the jobs that need it."""
         self.facts[job.id] = {**result.facts, "output": result.output}
+        self._results[job.id] = result
 
-    def _decide_data(self, job: Job) -> Decision:
-        sources = identify_sources(self.project, job)
-        return self._decide(job, data_document(job, self.project, sources))
+    def learn_rows(self, job: Job, splits: Mapping[str, Split]) -> None:
+        """Take note of a data job's rows, so that later decisions can say what changed in them."""
+        self.facts.setdefault(job.id, facts_of(splits))
+        if (last := self._last_result(job)) is None:
+            return
+        folder = self.store.object(last.output)
+        self._changes[job.id] = {
+            name: changes_between(read_rows(folder / f"{name}.jsonl"), split.rows)
+            for name, split in splits.items()
+            if (folder / f"{name}.jsonl").exists()
+        }
 
-    def _decide(self, job: Job, document: Mapping[str, Any]) -> Decision:
-        if (result := self.store.action(digest_of(document))) is not None:
-            return Decision(job, "reuse", "nothing it depends on changed", document, result)
+    def row_changes(self, job: Job) -> str:
+        """Return what changed in a data job's rows, if that is known: `train +2 rows, -1`."""
+        known = self._changes.get(job.id)
+        if known is None:
+            return ""
+        changed = [f"{name} {changes}" for name, changes in known.items() if any(changes)]
+        return "; ".join(changed) or "the same rows"
+
+    def _decide(self, job: Job, document: dict[str, Any]) -> Decision:
+        # The continued baseline must not become the combined model when that is trained anew.
+        is_of_its_own = job.is_baseline and job.model == COMBINED_CONTINUED
+        if not is_of_its_own and (result := self.store.action(digest_of(document))) is not None:
+            return _reuse(job, document, result)
         last = self._last_result(job)
         if last is None:
             return Decision(job, "run", "no result yet", document)
+        if job.kind == "train":
+            document = self._continuing(job, document, last)
+            if (result := self.store.action(digest_of(document))) is not None:
+                return _reuse(job, document, result)
         changes = differences(last.document, document)
+        reason = self._words(job, [name for name in changes if not name.startswith(CONTINUED)])
+        if not reason:
+            reason = self._words(job, changes)
+        elif CONTINUED in document:
+            reason = f"{reason}; continues its last adapter"
         if job.is_baseline and not self.baselines and _only_newer_data(last.document, document):
-            reason = f"{_words(changes)}; `langmerge run --baselines` retrains it"
+            reason = f"{reason}; `langmerge run --baselines` retrains it"
             return Decision(job, "stale", reason, document, last)
-        return Decision(job, "run", _words(changes), document)
+        return Decision(job, "run", reason, document)
+
+    def _continuing(self, job: Job, document: dict[str, Any], last: Action) -> dict[str, Any]:
+        """Return the document of a training whose rows changed, if it starts from `last`."""
+        is_asked_for = job.model == COMBINED_CONTINUED or (
+            job.model != COMBINED and self.project.update.mode == "continue"
+        )
+        if not is_asked_for or not _only_newer_data(last.document, document):
+            return document
+        if from_scratch(last.document) != document:
+            return continued(document, job, self.project, last.output)
+        if CONTINUED not in last.document:
+            return document
+        # Made of these very rows: the start stays, so that only other settings continue it anew.
+        parent: str = last.document[CONTINUED]["from"]
+        return continued(document, job, self.project, parent) if self._has(parent) else document
+
+    def _has(self, digest: str) -> bool:
+        try:
+            return self.store.object(digest).is_dir()
+        except StorageError:
+            return False
+
+    def _without_running(self, decision: Decision, why: str) -> Decision:
+        """Return the decision for a job that may not run: its last result must do."""
+        reason = f"{decision.reason}; {why}"
+        if (last := self._last_result(decision.job)) is not None:
+            return replace(decision, action="stale", reason=reason, result=last)
+        return replace(decision, action="leave", reason=reason)
 
     def _last_result(self, job: Job) -> Action | None:
         key = self.lock.key_of(job.id)
+        if key is None and job.model == COMBINED_CONTINUED and job.kind == "train":
+            # What is continued first is the combined model itself.
+            return self._results.get(train_id(job.task, COMBINED, job.seed or 0))
         return self.store.action(key) if key is not None else None
+
+    def _words(self, job: Job, names: list[str]) -> str:
+        """Return changed fields as a short reason: `data.de changed (+2 rows, -1)`."""
+        shown = ", ".join(self._named(job, name) for name in names[:3])
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        return f"{shown}{more} changed" if shown else ""
+
+    def _named(self, job: Job, name: str) -> str:
+        part, _, language = name.partition(".")
+        if part != "data" or job.kind != "train":
+            return name
+        changes = self._changes.get(data_id(job.task, language), {}).get("train")
+        return name if changes is None else f"{name} ({changes})"
 
 
 def plan(planner: Planner) -> list[Decision]:
@@ -109,19 +207,25 @@ def plan(planner: Planner) -> list[Decision]:
         decision = planner.decide(job)
         if decision.result is not None:
             planner.learn(job, decision.result)
-        elif job.kind == "data" and (facts := peek(planner.project, job)) is not None:
-            planner.facts[job.id] = facts
+        elif decision.action == "run" and (splits := peek(planner.project, job)) is not None:
+            planner.learn_rows(job, splits)
+            if changes := planner.row_changes(job):
+                decision = replace(decision, reason=f"{decision.reason} ({changes})")
         decisions.append(decision)
     return decisions
 
 
+def _reuse(job: Job, document: Mapping[str, Any], result: Action) -> Decision:
+    return Decision(job, "reuse", "nothing it depends on changed", document, result)
+
+
 def _only_newer_data(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Whether two training documents differ in nothing but rows and languages."""
+    """Whether two training documents differ in nothing but rows, languages, and the start."""
     shared = old["data"].keys() & new["data"].keys()
 
     def apart_from_data(document: Mapping[str, Any]) -> dict[str, Any]:
         task = {language: document["task"][language] for language in shared}
-        return {**document, "data": None, "task": task}
+        return {**from_scratch(document), "data": None, "task": task}
 
     return apart_from_data(old) == apart_from_data(new)
 
@@ -130,10 +234,3 @@ def _after(missing: list[str]) -> str:
     first = missing[0].rsplit("/seed", 1)[0]
     more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
     return f"after {first}{more}"
-
-
-def _words(changes: list[str]) -> str:
-    """Return changed fields as a short reason: `data.de changed`, `adapter.r changed`."""
-    shown = ", ".join(changes[:3])
-    more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
-    return f"{shown}{more} changed"

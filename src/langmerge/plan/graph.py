@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from langmerge.data.config import SplitName
-from langmerge.project import COMBINED_NAME, Project
+from langmerge.project import COMBINED_NAME, CONTINUED_NAME, Project
 
 Kind = Literal["data", "train", "merge", "evaluate"]
 
@@ -15,9 +15,10 @@ BASE = "base"
 INDIVIDUAL = "individual"
 BEST_SINGLE = "best-single"
 COMBINED = COMBINED_NAME
+COMBINED_CONTINUED = CONTINUED_NAME
 
-GATE_SPLIT: SplitName = "dev"
-"""Releases are compared on dev: test is for reporting, and a gate looks at its rows every time."""
+BASELINES = (COMBINED, COMBINED_CONTINUED)
+"""Models trained on all languages at once: what merging is measured against."""
 
 
 def merged(recipe: str) -> str:
@@ -59,7 +60,7 @@ class Job:
     @property
     def is_baseline(self) -> bool:
         """Whether the job retrains something only when asked to."""
-        return self.kind == "train" and self.model == COMBINED
+        return self.kind == "train" and self.model in BASELINES
 
 
 def data_id(task: str, language: str) -> str:
@@ -67,9 +68,9 @@ def data_id(task: str, language: str) -> str:
     return f"data/{task}/{language}"
 
 
-def train_id(task: str, language: str | None, seed: int) -> str:
-    """Return the id of the job that trains a language's adapter, or the combined one for None."""
-    return f"train/{task}/{language or COMBINED}/seed{seed}"
+def train_id(task: str, language: str, seed: int) -> str:
+    """Return the id of the job that trains a language's adapter, or one of the `BASELINES`."""
+    return f"train/{task}/{language}/seed{seed}"
 
 
 def merge_id(task: str, recipe: str, seed: int) -> str:
@@ -119,12 +120,13 @@ def _seed_jobs(project: Project, task: str, seed: int) -> Iterator[Job]:
     yield from _adapter_evaluations(project, task, seed)
     if BEST_SINGLE in project.compare:
         yield from _best_single(project, task, seed)
-    if COMBINED in project.compare:
-        needs = tuple(data_id(task, language) for language in languages)
-        yield Job(
-            train_id(task, None, seed), "train", task, None, COMBINED, None, seed, needs=needs
-        )
-        yield from _evaluations(project, task, COMBINED, seed)
+    needs = tuple(data_id(task, language) for language in languages)
+    for model in BASELINES:
+        if model in project.compare:
+            name = train_id(task, model, seed)
+            yield Job(name, "train", task, None, model, None, seed, needs=needs)
+            yield from _evaluations(project, task, model, seed)
+            needs += (name,)  # What is continued is the combined model.
 
 
 def _evaluations(
@@ -137,10 +139,8 @@ def _evaluations(
 def _gate_evaluations(project: Project, task: str, seed: int, recipe: str) -> Iterator[Job]:
     """Yield the evaluations by which a release is compared with the one before it."""
     for language in project.languages:
-        if project.has_dev(task, language):
-            yield evaluation(
-                task, merged(recipe), language, seed=seed, split=GATE_SPLIT, recipe=recipe
-            )
+        if (split := project.gate_split(task, language)) is not None:
+            yield evaluation(task, merged(recipe), language, seed=seed, split=split, recipe=recipe)
 
 
 def _adapter_evaluations(project: Project, task: str, seed: int) -> Iterator[Job]:
@@ -181,8 +181,8 @@ def evaluation(
     needs = [data_id(task, language)]
     if model == INDIVIDUAL:
         needs.append(train_id(task, language, seed or 0))
-    elif model == COMBINED:
-        needs.append(train_id(task, None, seed or 0))
+    elif model in BASELINES:
+        needs.append(train_id(task, model, seed or 0))
     elif model.startswith("adapter:"):
         needs.append(train_id(task, model.removeprefix("adapter:"), seed or 0))
     elif recipe is not None:

@@ -12,8 +12,8 @@ from typing import Any
 from langmerge.base import ResolvedBase
 from langmerge.plan.graph import (
     BASE,
+    BASELINES,
     BEST_SINGLE,
-    COMBINED,
     INDIVIDUAL,
     Job,
     Kind,
@@ -32,6 +32,9 @@ digests; `metrics` of an evaluation."""
 STEP_VERSIONS: Mapping[Kind, int] = {"data": 1, "train": 1, "merge": 1, "evaluate": 1}
 """Raised by hand when a step's meaning changes, so that older results no longer count."""
 
+
+CONTINUED = "continued"
+"""The part of a training's document that says which adapter it starts from, and how."""
 
 _NO_EFFECT = {"gradient_checkpointing"}
 """Training settings that change what training costs, and nothing about its result."""
@@ -82,8 +85,8 @@ def adapter_used(job: Job, project: Project, facts: Mapping[str, Facts]) -> str 
         return None
     if job.recipe is not None:
         source = merge_id(job.task, job.recipe, seed)
-    elif job.model == COMBINED:
-        source = train_id(job.task, None, seed)
+    elif job.model in BASELINES:
+        source = train_id(job.task, job.model, seed)
     elif job.model == INDIVIDUAL:
         source = train_id(job.task, job.language, seed)
     elif job.model == BEST_SINGLE:
@@ -169,6 +172,33 @@ _DOCUMENTS: Mapping[Kind, Callable[..., dict[str, Any]]] = {
     "merge": _merge_document,
     "evaluate": _evaluate_document,
 }
+
+
+def continued(
+    document: Mapping[str, Any], job: Job, project: Project, parent: str
+) -> dict[str, Any]:
+    """Return a training's document for starting from an earlier adapter.
+
+    Args:
+        document: of training from scratch.
+        job: the training.
+        project: the project it belongs to.
+        parent: digest of the adapter's object.
+    """
+    train = project.continuing_train_for(job.language)
+    return {
+        **document,
+        CONTINUED: {
+            "from": parent,
+            "replay": project.update.replay,
+            "train": train.model_dump(mode="json", exclude=_NO_EFFECT),
+        },
+    }
+
+
+def from_scratch(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a training's document without what it was continued from."""
+    return {name: value for name, value in document.items() if name != CONTINUED}
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

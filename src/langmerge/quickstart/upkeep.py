@@ -46,7 +46,7 @@ def _bill(update: Run, trained: list[JobResult]) -> Iterator[str]:
             f"Training the combined model took {whole:.0f} s {when}: the update's training is "
             f"{100 * seconds / whole:.0f}% of that."
         )
-    adapters = [r for r in everything if r.decision.job.model != COMBINED]
+    adapters = [r for r in everything if not r.decision.job.is_baseline]
     whole = sum(map(_training_seconds, adapters))
     yield f"Training all {len(adapters)} adapters took {whole:.0f} s."
 

@@ -12,6 +12,7 @@ import torch
 
 from langmerge.adapter import Adapter
 from langmerge.encoding import Example
+from langmerge.memory import is_out_of_memory, release_memory
 from langmerge.model import BaseModel
 from langmerge.quiet import quiet_transformers
 from langmerge.train.batches import Batch
@@ -36,6 +37,7 @@ class TrainResult:
         padded_tokens: the same with padding.
         supervised_tokens: that the loss was taken on.
         seconds: wall-clock time.
+        micro_batch_size: examples that went through the model at once, in the end.
     """
 
     adapter: Adapter
@@ -45,6 +47,7 @@ class TrainResult:
     padded_tokens: int
     supervised_tokens: int
     seconds: float
+    micro_batch_size: int
 
 
 def train_adapter(
@@ -54,6 +57,7 @@ def train_adapter(
     config: TrainConfig,
     seed: int,
     *,
+    start: Adapter | None = None,
     checkpoint_dir: Path | None = None,
     checkpoint_seconds: float = 30.0,
     on_step: OnStep | None = None,
@@ -61,7 +65,8 @@ def train_adapter(
     """Train a LoRA adapter on a frozen base.
 
     Killed and called again with the same arguments and `checkpoint_dir`, it goes on from the last
-    checkpoint; on a CPU the result is the same bit for bit as without the interruption.
+    checkpoint; on a CPU the result is the same bit for bit as without the interruption. Out of
+    memory, it puts half as many examples through the model at once, and accumulates twice as often.
 
     Args:
         base: the base model; unchanged afterwards.
@@ -69,23 +74,24 @@ def train_adapter(
         lora: the adapter's shape.
         config: how to train.
         seed: of initialization, order and dropout; nothing else is random.
+        start: the adapter to continue, with a new optimizer; a new one by default.
         checkpoint_dir: where the run's state is kept; None keeps none. The caller removes it.
         checkpoint_seconds: time between checkpoints; 0 writes one after every step.
         on_step: is called after every step.
 
     Raises:
         DataError: if no example has anything to learn.
-        AdapterError: if `lora` names modules the base lacks.
-        UserError: if the loss or a gradient is not finite.
+        AdapterError: if `lora` names modules the base lacks, or `start` does not fit it.
+        UserError: if the loss or a gradient is not finite, or one example is too much for memory.
         StorageError: if a checkpoint cannot be written.
     """
-    run = AdapterRun(base, examples, lora, config, seed)
+    run = AdapterRun(base, examples, lora, config, seed, start=start)
     if checkpoint_dir is not None:
         run.restore(checkpoint_dir)
     saved = started = time.monotonic()
     with _training(base, config.gradient_checkpointing), attached(base, run.factors):
         while not run.done:
-            loss = _step(base, run)
+            loss = _step_within_memory(base, run)
             now = time.monotonic()
             run.progress.seconds += now - started
             started = now
@@ -103,7 +109,20 @@ def train_adapter(
         padded_tokens=progress.padded_tokens,
         supervised_tokens=progress.supervised_tokens,
         seconds=progress.seconds,
+        micro_batch_size=run.micro_batch_size,
     )
+
+
+def _step_within_memory(base: BaseModel, run: AdapterRun) -> float:
+    """Take a step as `_step` does, with smaller micro-batches from the first that is too large."""
+    while True:
+        try:
+            return _step(base, run)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        run.halve_micro_batch()
+        release_memory()
 
 
 def _step(base: BaseModel, run: AdapterRun) -> float:

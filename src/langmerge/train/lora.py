@@ -105,6 +105,35 @@ def initial_factors(base: BaseModel, lora: LoraSettings, seed: int) -> dict[str,
     return factors
 
 
+def continued_factors(
+    base: BaseModel, lora: LoraSettings, adapter: Adapter
+) -> dict[str, TrainableFactors]:
+    """Return an adapter's factors as the start of a training, on the base's device.
+
+    Raises:
+        AdapterError: if the adapter has not the modules, ranks and scales that `lora` asks for.
+    """
+    names = target_modules(base, lora.target_modules)
+    if set(names) != set(adapter.modules):
+        raise AdapterError(
+            f"{adapter.source}: adapts {len(adapter.modules)} modules, where target_modules names "
+            f"{len(names)}; train from scratch (update.mode: scratch)"
+        )
+    factors = {}
+    for name in names:
+        found = adapter.factors(name)
+        rank, scale = rank_and_scale(name, lora)
+        if found.a.shape[0] != rank or not math.isclose(found.scale, scale, rel_tol=1e-6):
+            raise AdapterError(
+                f"{adapter.source}: {name} has rank {found.a.shape[0]} and scale {found.scale:g}, "
+                f"expected {rank} and {scale:g}; train from scratch (update.mode: scratch)"
+            )
+        factors[name] = TrainableFactors(
+            _trainable(found.a, base), _trainable(found.b, base), scale, lora.lora_dropout
+        )
+    return factors
+
+
 def rank_and_scale(module: str, lora: LoraSettings) -> tuple[int, float]:
     """Return a module's rank and scale, patterns and rslora considered."""
     rank = int(_by_pattern(module, lora.rank_pattern, lora.r))
@@ -130,6 +159,10 @@ def to_adapter(base: BaseModel, factors: Factors) -> Adapter:
         base_model=str(base.resolved.location),
         revision=base.resolved.revision,
     )
+
+
+def _trainable(tensor: Tensor, base: BaseModel) -> Tensor:
+    return tensor.to(base.device, torch.float32, copy=True).requires_grad_()
 
 
 def _value(tensor: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from langmerge.adapter import Adapter
 from langmerge.canonical import canonical_json, digest_of
 from langmerge.encoding import Example
 from langmerge.errors import DataError, StorageError, UserError
@@ -31,7 +32,7 @@ from langmerge.store import writing
 from langmerge.tensors import bytes_of
 from langmerge.train.batches import Batch, Sampler, collate
 from langmerge.train.config import LoraSettings, TrainConfig
-from langmerge.train.lora import TrainableFactors, initial_factors
+from langmerge.train.lora import TrainableFactors, continued_factors, initial_factors
 from langmerge.train.schedule import learning_rate, total_steps
 
 CHECKPOINT_NAME = "checkpoint.safetensors"
@@ -67,10 +68,14 @@ class AdapterRun:
         lora: the adapter's shape.
         config: how to train.
         seed: of initialization, order and dropout.
+        start: the adapter to continue; a new one by default.
+
+    Attributes:
+        micro_batch_size: examples that go through the model at once.
 
     Raises:
         DataError: if no example has anything to learn.
-        AdapterError: if `lora` names modules the base lacks.
+        AdapterError: if `lora` names modules the base lacks, or `start` does not fit it.
     """
 
     def __init__(
@@ -80,6 +85,8 @@ class AdapterRun:
         lora: LoraSettings,
         config: TrainConfig,
         seed: int,
+        *,
+        start: Adapter | None = None,
     ) -> None:
         self.examples = [example for example in examples if _teaches(example)]
         if not self.examples:
@@ -91,7 +98,12 @@ class AdapterRun:
         self.config = config
         self.seed = seed
         self.progress = Progress()
-        self.factors: dict[str, TrainableFactors] = initial_factors(base, lora, seed)
+        self.factors: dict[str, TrainableFactors] = (
+            initial_factors(base, lora, seed)
+            if start is None
+            else continued_factors(base, lora, start)
+        )
+        self.micro_batch_size = config.per_device_train_batch_size
         self._device = base.device
         self._sampler = Sampler(
             [len(example.prompt_ids) + len(example.completion_ids) for example in self.examples],
@@ -117,6 +129,7 @@ class AdapterRun:
             "lora": lora.model_dump(mode="json"),
             "train": config.model_dump(mode="json"),
             "seed": seed,
+            "start": start.digest if start is not None else None,
         }
 
     @property
@@ -132,11 +145,26 @@ class AdapterRun:
     def batches(self) -> list[Batch]:
         """Return the next step's batches; their gradients are added up."""
         indices = self._sampler.batch(self.progress.step)
-        size = self.config.per_device_train_batch_size
+        size = self.micro_batch_size
         return [
             collate([self.examples[i] for i in indices[start : start + size]]).to(self._device)
             for start in range(0, len(indices), size)
         ]
+
+    def halve_micro_batch(self) -> None:
+        """Put half as many examples through the model at once; a step stays the same in all.
+
+        Raises:
+            UserError: if one example alone is too many.
+        """
+        self._optimizer.zero_grad()
+        if self.micro_batch_size == 1:
+            raise UserError(
+                f"out of memory at step {self.progress.step + 1} of {self.steps}, with one example "
+                "at a time; lower train.max_length or adapter.r, or set "
+                "train.gradient_checkpointing: true"
+            )
+        self.micro_batch_size = math.ceil(self.micro_batch_size / 2)
 
     def step_seed(self) -> int:
         """Return the seed of the next step's dropout."""

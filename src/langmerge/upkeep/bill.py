@@ -15,7 +15,7 @@ from typing import Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from langmerge.engine.ledger import LEDGER_FILE
-from langmerge.plan.graph import COMBINED, Kind
+from langmerge.plan.graph import BASELINES, COMBINED, Kind
 
 SECONDS_PER_HOUR = 3600.0
 
@@ -50,6 +50,7 @@ class Entry(_Part):
     started: AwareDatetime
     seconds: float
     training_seconds: float = 0.0
+    rows: int = 0
     tokens: int = 0
     padded_tokens: int = 0
     supervised_tokens: int = 0
@@ -64,8 +65,8 @@ class Entry(_Part):
 
     @property
     def is_baseline(self) -> bool:
-        """Whether it made or measured the combined model, which only serves for comparing."""
-        return self.model == COMBINED
+        """Whether it made or measured a model that only serves for comparing."""
+        return self.model in BASELINES
 
     @property
     def whole_seconds(self) -> float:
@@ -303,10 +304,10 @@ class _Retrainings:
                 continue
             if _trains(entry):
                 self._adapters[entry.output] = entry
-            elif entry.is_baseline and entry.kind == "train":
+            elif entry.model == COMBINED and entry.kind == "train":
                 latest[of] = _Combined(entry)
                 self._combined.append(latest[of])
-            elif entry.is_baseline and of in latest:
+            elif entry.model == COMBINED and of in latest:
                 latest[of].evaluations.setdefault(entry.job, entry.seconds)
 
     def instead_of(self, merge: Entry) -> tuple[float, bool] | None:

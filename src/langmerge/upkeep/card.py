@@ -137,10 +137,11 @@ def _gate(release: Release) -> str:
     worse = [
         f"{found.task} {found.language}" for found in gate.compared if found.outcome == "worse"
     ]
+    splits = " and ".join(sorted({found.split for found in gate.compared}))
     verdict = f"worse on {_listed(worse)}" if worse else "no language significantly worse"
     overruled = " It was released although the gate refused it." if release.forced else ""
     return (
-        f"Compared with release {gate.against} on the same {gate.split} rows: {escape(verdict)} "
+        f"Compared with release {gate.against} on the same {splits} rows: {escape(verdict)} "
         f"(paired tests at {100 * gate.confidence:g}%, Holm-adjusted).{overruled}"
     )
 

@@ -17,7 +17,6 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from langmerge.metrics import Metric
-from langmerge.plan.graph import GATE_SPLIT
 from langmerge.project import Project, ReleaseSettings
 from langmerge.statistics import (
     PairedResult,
@@ -53,6 +52,7 @@ class Compared(_Part):
     task: str
     language: str
     metric: str
+    split: str = "dev"
     n: int
     """Rows compared: those that both models answered, and that are the same."""
     new_rows: list[str] = []
@@ -77,7 +77,6 @@ class GateResult(_Part):
     """What the gate says about a candidate; `against` is null for a first release."""
 
     against: str | None
-    split: str = GATE_SPLIT
     confidence: float
     max_drop: float
     on_undecided: str
@@ -91,10 +90,11 @@ class GateResult(_Part):
 
 @dataclass(frozen=True)
 class Answers:
-    """The answers of the two models in one language."""
+    """The answers of the two models in one language, to rows of a split."""
 
     candidate: Sequence[Prediction]
     release: Sequence[Prediction]
+    split: str = "dev"
 
 
 def judge(project: Project, answers: Mapping[Key, Answers], against: str | None) -> GateResult:
@@ -123,7 +123,7 @@ def judge(project: Project, answers: Mapping[Key, Answers], against: str | None)
     )
     compared = []
     for key, rows in matched.items():
-        found = _describe(project, key, rows)
+        found = _describe(project, key, rows, answers[key].split)
         if key in measured:
             found = _with_numbers(found, measured[key], adjusted[key], alpha, len(measured))
         compared.append(_ruled(found, project.release, settings.confidence))
@@ -191,12 +191,13 @@ def _measure(project: Project, key: Key, rows: _Matched, resamples: int) -> _Mea
     return _Measured(candidate, release, len(set(groups)), paired)
 
 
-def _describe(project: Project, key: Key, rows: _Matched) -> Compared:
+def _describe(project: Project, key: Key, rows: _Matched, split: str) -> Compared:
     task, language = key
     return Compared(
         task=task,
         language=language,
         metric=project.tasks[task].primary_metric,
+        split=split,
         n=len(rows.candidate),
         new_rows=rows.new,
         gone_rows=rows.gone,

@@ -10,7 +10,7 @@ from typing import Any
 from langmerge.engine.local import held
 from langmerge.errors import GateRefused, ProjectError, StorageError
 from langmerge.plan import Decision, plan
-from langmerge.plan.graph import GATE_SPLIT, evaluate_id, merge_id, merged, train_id
+from langmerge.plan.graph import evaluate_id, merge_id, merged, train_id
 from langmerge.plan.keys import differences
 from langmerge.project import Project
 from langmerge.store import Store
@@ -67,7 +67,9 @@ def assess(workspace: Workspace) -> Assessment:
     _check_objects(store, current, _digests(current.predictions))
     answers = {
         (task, language): Answers(
-            _predictions(store, digest), _predictions(store, current.predictions[task][language])
+            _predictions(store, digest),
+            _predictions(store, current.predictions[task][language]),
+            _gate_split(workspace.project, task, language),
         )
         for task, languages in candidate.predictions.items()
         for language, digest in languages.items()
@@ -162,13 +164,8 @@ def _candidate(workspace: Workspace) -> Candidate:
         return evaluate_id(task, merged(recipe), language, seed, split)
 
     pairs = [(task, language) for task in project.tasks for language in project.languages]
-    for task, language in pairs:
-        if not project.has_dev(task, language):
-            raise ProjectError(
-                f"{project.path}: tasks.{task}.data: '{language}' has no {GATE_SPLIT}: split, and "
-                f"releases are compared on it; add {GATE_SPLIT}:"
-            )
-    ends = [evaluation(*pair, split) for pair in pairs for split in (GATE_SPLIT, "test")]
+    gates = {pair: _gate_split(project, *pair) for pair in pairs}
+    ends = [evaluation(*pair, split) for pair in pairs for split in (gates[pair], "test")]
     _refuse_unfinished(project, decisions, ends)
 
     def digests(jobs: Mapping[tuple[str, str], str]) -> ByLanguage:
@@ -184,7 +181,7 @@ def _candidate(workspace: Workspace) -> Candidate:
     merges = {task: merge_id(task, recipe, seed) for task in project.tasks}
     models = {task: planner.facts[job]["output"] for task, job in merges.items()}
     adapters = digests({pair: train_id(*pair, seed) for pair in pairs})
-    predictions = digests({pair: evaluation(*pair, GATE_SPLIT) for pair in pairs})
+    predictions = digests({pair: evaluation(*pair, gates[pair]) for pair in pairs})
     document = decisions[next(iter(merges.values()))].document or {}
     return Candidate(
         recipe={"name": recipe, **document["recipe"]},
@@ -195,13 +192,25 @@ def _candidate(workspace: Workspace) -> Candidate:
         predictions=predictions,
         scores={
             task: {
-                language: {split: score(task, language, split) for split in (GATE_SPLIT, "test")}
+                language: {
+                    split: score(task, language, split) for split in (gates[task, language], "test")
+                }
                 for language in project.languages
             }
             for task in project.tasks
         },
         objects=sorted({*models.values(), *_digests(adapters), *_digests(predictions)}),
     )
+
+
+def _gate_split(project: Project, task: str, language: str) -> str:
+    split = project.gate_split(task, language)
+    if split is None:
+        raise ProjectError(
+            f"{project.path}: tasks.{task}.data: '{language}' has no dev: or gate: split, and "
+            "releases are compared on one of them; add it"
+        )
+    return split
 
 
 def _refuse_unfinished(
