@@ -245,7 +245,7 @@ def test_an_update_is_described_with_its_bill(tmp_path: Path, tiny_base_folder: 
 
     lines = "\n".join(describe_update(run_project(project)))
 
-    assert "Retrained: classification de (data.de changed)." in lines
+    assert "Retrained: classification de (data.de (+2 rows, -0) changed)." in lines
     assert "Reused as they are: the adapters of en." in lines
     assert "Stale: combined" in lines
     assert "Training the combined model took" in lines

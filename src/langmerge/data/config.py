@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -14,8 +14,9 @@ from langmerge.errors import ProjectError
 from langmerge.settings import Settings
 
 SplitName = Literal["train", "dev", "gate", "test"]
-SPLITS: tuple[SplitName, ...] = ("train", "dev", "gate", "test")
-_SHORT_FORM: tuple[SplitName, ...] = ("train", "dev", "test")
+SPLITS: tuple[SplitName, ...] = ("train", "dev", "test")
+"""What data sets usually have; `gate` is an extra."""
+
 
 _LANGUAGE = "{language}"
 _SPLIT = "{split}"
@@ -85,7 +86,7 @@ class DataConfig(Settings):
                 f"'{value}' names one file for three splits; write "
                 "'data/{language}/{split}.jsonl', or train:, dev: and test: apart"
             )
-        return {split: value.replace(_SPLIT, split) for split in _SHORT_FORM}
+        return {split: value.replace(_SPLIT, split) for split in SPLITS}
 
     @model_validator(mode="after")
     def _has_train_and_test(self) -> DataConfig:
@@ -101,7 +102,8 @@ class DataConfig(Settings):
         """Return where each split of a language is read from; `folder` anchors relative paths."""
         if self.hub is not None:
             return {split: self.hub.source(language, split, folder) for split in self.hub.splits}
-        paths = {split: getattr(self, split) for split in SPLITS}
+        names: tuple[SplitName, ...] = get_args(SplitName)
+        paths = {split: getattr(self, split) for split in names}
         return {
             split: FileSource(folder / path.replace(_LANGUAGE, language), self.format)
             for split, path in paths.items()
