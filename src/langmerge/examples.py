@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from langmerge.data import Row
@@ -29,22 +30,38 @@ class Presenter:
     def training_example(self, row: Row) -> Example:
         """Return prompt and supervised completion as token ids, cut to the maximal length."""
         return self.encoder.example(
-            self._prompt_ids(row), self._completion_ids(row, row.target, self.task.ends_with_eos)
+            self._prompt_ids(row),
+            self._completion_ids(row, self.task.answer_text(row), self.task.ends_with_eos),
         )
 
     def scoring(self, row: Row) -> tuple[list[int], list[list[int]]]:
-        """Return the prompt's ids, and those of each candidate answer (none where generated)."""
+        """Return the prompt's ids, and those of each candidate answer (none of free text).
+
+        The task's examples stand before the question.
+        """
         candidates = [
             self._completion_ids(row, candidate, eos=False)
             for candidate in self.task.candidates(row)
         ]
         longest = max(map(len, candidates), default=0)
-        return self.encoder.fit_prompt(self._prompt_ids(row), longest), candidates
+        shots = self.task.shots_for(self.language)
+        return self.encoder.fit_prompt(self._prompt_ids(row, shots), longest), candidates
 
-    def _prompt_ids(self, row: Row) -> list[int]:
+    def _prompt_ids(self, row: Row, shots: Sequence[Row] = ()) -> list[int]:
         if self._is_chat(row):
-            return self.encoder.encode_messages(self._messages(row))
-        return self.encoder.encode_prompt(self.task.prompt_text(row, self.language))
+            turns = self._messages(row)
+            start = 1 if turns[0][0] == "system" else 0
+            answered = [turn for shot in shots for turn in self._answered(shot)]
+            return self.encoder.encode_messages([*turns[:start], *answered, *turns[start:]])
+        examples = "".join(f"{self._shown(shot)}\n\n" for shot in shots)
+        return self.encoder.encode_prompt(examples + self.task.prompt_text(row, self.language))
+
+    def _answered(self, shot: Row) -> tuple[Message, ...]:
+        return (*self._messages(shot), ("assistant", self.task.answer_text(shot)))
+
+    def _shown(self, shot: Row) -> str:
+        completion = self.task.completion.format(target=self.task.answer_text(shot))
+        return self.task.prompt_text(shot, self.language) + completion
 
     def _completion_ids(self, row: Row, target: str, eos: bool) -> list[int]:
         if not self._is_chat(row):

@@ -78,6 +78,7 @@ def _row(selection: Selection, text: str, choices: tuple[str, ...]) -> Row:
     if task.type != "multiple_choice" and choices:
         raise ProjectError(f"--choice: a {task.type} task has no choices of its own; leave it out")
     target = (choices or task.declared_labels() or ("",))[0]
+    answer = 0 if choices else None  # Of no meaning: nothing is scored against it.
     if example.messages:
         return Row("text", "text", {}, target, messages=(("user", text),))
     first, *others = template_fields(task.template_for(example.fields, selection.language))
@@ -86,12 +87,12 @@ def _row(selection: Selection, text: str, choices: tuple[str, ...]) -> Row:
             f"the prompt of '{selection.language}' has the fields {', '.join([first, *others])}; "
             "predict takes one text, so it needs a prompt with one field"
         )
-    return Row("text", "text", {first: text, **dict.fromkeys(others, "")}, target, choices)
+    return Row("text", "text", {first: text, **dict.fromkeys(others, "")}, target, choices, answer)
 
 
 def _answer(text: str, found: Prediction) -> Answer:
-    if not found.candidates:
-        return Answer(text, (found.text or "").strip(), {})
+    if found.text is not None:
+        return Answer(text, found.text.strip(), {})
     highest = max(found.scores)
     weights = [math.exp(score - highest) for score in found.scores]
     shares = {

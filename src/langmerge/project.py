@@ -227,6 +227,7 @@ class Project(Settings):
                     raise ValueError(
                         f"tasks.{name}.prompt: no template for '{missing[0]}'; add it or 'default'"
                     )
+            _check_known(task.shots, (*self.languages, DEFAULT), f"tasks.{name}.shots", "language")
         for name, recipe in self.merge.items():
             _check_known(recipe.weights or {}, self.languages, f"merge.{name}.weights", "language")
         _check_known([self.released_recipe], self.merge, "release.recipe", "recipe")

@@ -3,6 +3,7 @@
 import pytest
 
 from langmerge.data import Row
+from langmerge.errors import DataError
 from langmerge.tasks import Classification, Generation, MultipleChoice, Prediction, Task
 
 DATA = "data/{language}/{split}.jsonl"
@@ -33,6 +34,103 @@ def test_multiple_choice_normalizes_by_length() -> None:
 
     assert (found["accuracy_norm"], found["accuracy"]) == (100.0, 0.0)
     assert task.measure(predictions, "en")[0].name == task.primary_metric
+
+
+def test_written_answers_are_parsed_and_the_unparseable_counted() -> None:
+    task = MultipleChoice(type="multiple_choice", data=DATA, generate=True)
+    predictions = [
+        Prediction(str(i), str(i), "x", "x", answer, ("Paris", "Rome", "Oslo"), text=text)
+        for i, (answer, text) in enumerate(
+            [(0, "Paris."), (1, "It is Rome"), (2, "oslo"), (1, "Oslo")]
+        )
+    ]
+
+    found = values(task, predictions)
+
+    assert found["accuracy"] == 50.0
+    assert found["unparseable"] == 25.0
+    # Paris: F1 1; Rome: 0; Oslo: 2 predicted, 1 right of 1: F1 2/3.
+    assert found["macro_f1"] == pytest.approx(100 * (1 + 0 + 2 / 3) / 3)
+    first = task.measure(predictions, "en")[0]
+    assert (first.name, first.signature) == (
+        task.primary_metric,
+        "accuracy|by:generation|langmerge:1",
+    )
+
+
+def test_written_labels() -> None:
+    task = Classification(type="classification", labels=("bad", "good"), data=DATA, generate=True)
+    predictions = [
+        Prediction("1", "1", "good", "x", 1, ("bad", "good"), text="Good!"),
+        Prediction("2", "2", "bad", "x", 0, ("bad", "good"), text="neutral"),
+    ]
+
+    assert values(task, predictions)["unparseable"] == 50.0
+    assert values(task, predictions)["accuracy"] == 50.0
+    assert task.confusion(predictions).tolist() == [[0, 0, 1], [0, 1, 0]]
+    assert "|by:generation|" in task.measure(predictions, "en")[0].signature
+
+
+def test_letters_show_the_choices_and_are_the_answer() -> None:
+    task = MultipleChoice(type="multiple_choice", data=DATA, letters=True)
+    row = Row("1", "1", {"question": "Where?\nNow."}, "Rome", ("Paris", "Rome"), 1)
+
+    assert task.prompt_text(row, "en") == "Question: Where?\nNow.\nA. Paris\nB. Rome\nAnswer:"
+    assert task.candidates(row) == ("A", "B")
+    assert task.answer_text(row) == "B"
+    plain = MultipleChoice(type="multiple_choice", data=DATA, letters=True, prompt="{question}")
+    assert plain.prompt_text(row, "en") == "Where?\nNow.\nA. Paris\nB. Rome"
+    many = Row("1", "1", {"question": "?"}, "0", tuple(map(str, range(27))), 0)
+    with pytest.raises(DataError, match="27 choices, and letters go to Z"):
+        task.candidates(many)
+
+
+def test_options_that_are_not_set_change_no_identity() -> None:
+    plain = MultipleChoice(type="multiple_choice", data=DATA)
+    assert plain.evaluation_identity("en") == {
+        "type": "multiple_choice",
+        "prompt": "Question: {question}\nAnswer:",
+        "completion": " {target}",
+        "eos": True,
+    }
+    shot = {"default": [{"question": "1+1?", "target": "2"}]}
+    for options, retrains in (
+        ({"letters": True}, True),
+        ({"generate": True}, False),
+        ({"shots": shot}, False),
+        ({"seeds": (1, 2)}, False),
+    ):
+        other = MultipleChoice(type="multiple_choice", data=DATA, **options)
+        same = other.evaluation_identity("en") == plain.evaluation_identity("en")
+        assert same == ("seeds" in options)
+        assert (other.identity("en") != plain.identity("en")) == retrains
+    segmented = Generation(type="generation", data=DATA, segmented=True)
+    assert "segmented" not in Generation(type="generation", data=DATA).evaluation_identity("ja")
+    assert segmented.evaluation_identity("ja")["segmented"] is True
+
+
+def test_shots_must_fill_the_prompt_and_answer_with_a_choice() -> None:
+    def task(**shot) -> Task:
+        return MultipleChoice.model_validate(
+            {"type": "multiple_choice", "data": DATA, "shots": {"en": [shot]}}
+        )
+
+    row = task(question="1+1?", target="2", choices=["1", "2"]).shots_for("en")[0]
+    assert (row.fields, row.target, row.answer) == ({"question": "1+1?"}, "2", 1)
+    assert task(question="1+1?", target="2").shots_for("de") == ()
+    with pytest.raises(ValueError, match=r"shots.en: example 1 has no 'question'.*did you mean"):
+        task(questoin="1+1?", target="2")
+    with pytest.raises(ValueError, match="shots.de: example 1 has no 'choices' to give letters"):
+        MultipleChoice.model_validate(
+            {
+                "type": "multiple_choice",
+                "data": DATA,
+                "letters": True,
+                "shots": {"de": [{"question": "?", "target": "2"}]},
+            }
+        )
+    with pytest.raises(ValueError, match="expected one of the choices 1, 3"):
+        task(question="1+1?", target="2", choices=["1", "3"])
 
 
 def test_generation_scores_text() -> None:

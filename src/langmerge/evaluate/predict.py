@@ -9,7 +9,7 @@ from langmerge.evaluate.engines import Engine, TransformersEngine
 from langmerge.evaluate.generation import GeneratedText
 from langmerge.examples import Presenter
 from langmerge.model import BaseModel
-from langmerge.tasks import Generation, Prediction
+from langmerge.tasks import Prediction
 
 
 def predict_rows(
@@ -34,14 +34,16 @@ def predict_with(
     presented = [presenter.scoring(row) for row in rows]
     prompts = [prompt for prompt, _ in presented]
     tokens = sum(map(len, prompts))
-    if isinstance(task, Generation):
+    if (writing := task.writing()) is not None:
         texts = engine.generate(
             prompts,
-            task.max_new_tokens,
+            writing.max_new_tokens,
             stop_ids=presenter.encoder.stop_ids,
-            stop_at_newline=task.stop_at_newline,
+            stop_at_newline=writing.stop_at_newline,
         )
-        written = [_written(row, text) for row, text in zip(rows, texts, strict=True)]
+        written = [
+            _written(row, task.candidates(row), text) for row, text in zip(rows, texts, strict=True)
+        ]
         return written, tokens + sum(text.tokens for text in texts)
     choices = [candidates for _, candidates in presented]
     scores = engine.log_likelihoods(prompts, choices)
@@ -51,12 +53,14 @@ def predict_with(
     return scored, tokens + sum(len(choice) for of_row in choices for choice in of_row)
 
 
-def _written(row: Row, generated: GeneratedText) -> Prediction:
+def _written(row: Row, candidates: Sequence[str], generated: GeneratedText) -> Prediction:
     return Prediction(
         id=row.id,
         group=row.group,
         target=row.target,
         source=_source(row),
+        answer=_answer(row, candidates) if candidates else None,
+        candidates=tuple(candidates),
         text=generated.text,
         truncated=generated.truncated,
     )
@@ -68,10 +72,14 @@ def _scored(row: Row, candidates: Sequence[str], scores: Sequence[float]) -> Pre
         group=row.group,
         target=row.target,
         source=_source(row),
-        answer=candidates.index(row.target) if row.answer is None else row.answer,
+        answer=_answer(row, candidates),
         candidates=tuple(candidates),
         scores=tuple(round(score, 6) for score in scores),
     )
+
+
+def _answer(row: Row, candidates: Sequence[str]) -> int:
+    return candidates.index(row.target) if row.answer is None else row.answer
 
 
 def _source(row: Row) -> str:

@@ -1,7 +1,7 @@
 """Metrics: predictions in, `Metric`s out. What each number means: docs/metrics.md."""
 
 from langmerge.metrics.base import Metric
-from langmerge.metrics.choice import choice_metrics
+from langmerge.metrics.choice import choice_metrics, written_choice_metrics
 from langmerge.metrics.classification import Integers, classification_metrics, confusion_matrix
 from langmerge.metrics.generation import generation_metrics
 
@@ -12,4 +12,5 @@ __all__ = [
     "classification_metrics",
     "confusion_matrix",
     "generation_metrics",
+    "written_choice_metrics",
 ]

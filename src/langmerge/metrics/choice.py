@@ -19,6 +19,7 @@ from langmerge.metrics.classification import (
     accuracy,
     label_statistics,
     macro_f1,
+    unparseable_share,
 )
 
 CALIBRATION_BINS = 10
@@ -54,6 +55,27 @@ def choice_metrics(
     )
 
 
+def written_choice_metrics(
+    answers: Sequence[int], chosen: Sequence[int | None], n_positions: int
+) -> tuple[Metric, ...]:
+    """Return accuracy, macro-F1 over positions and the unparseable share of written answers.
+
+    Args:
+        answers: position of every row's right choice.
+        chosen: position of the choice each answer names; None where it names none.
+        n_positions: the largest number of choices of a row.
+
+    Returns:
+        Metrics on a scale of 0 to 100; an unparseable answer is wrong, and counted.
+    """
+    statistics = label_statistics(answers, chosen, n_positions)
+    settings = {"by": "generation"}
+    return (
+        *_answer_metrics(answers, chosen, n_positions, "", "generation"),
+        Metric("unparseable", signature("unparseable", settings), statistics, unparseable_share),
+    )
+
+
 def calibration_error(answers: Sequence[int], scores: Sequence[Sequence[float]]) -> Metric:
     """Return the expected calibration error (ECE) of the raw rule.
 
@@ -81,7 +103,7 @@ def _expected_gap(totals: Floats) -> Floats:
 
 
 def _answer_metrics(
-    answers: Sequence[int], chosen: Sequence[int], n_positions: int, suffix: str, rule: str
+    answers: Sequence[int], chosen: Sequence[int | None], n_positions: int, suffix: str, rule: str
 ) -> list[Metric]:
     """Return accuracy and macro-F1 of one rule, their names ending in `suffix`."""
     statistics = label_statistics(answers, chosen, n_positions)

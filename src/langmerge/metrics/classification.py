@@ -25,7 +25,11 @@ Integers: TypeAlias = npt.NDArray[np.int64]
 
 
 def classification_metrics(
-    gold: Sequence[int], predicted: Sequence[int | None], labels: Sequence[str]
+    gold: Sequence[int],
+    predicted: Sequence[int | None],
+    labels: Sequence[str],
+    *,
+    by: str | None = None,
 ) -> tuple[Metric, ...]:
     """Return macro-F1 first, then weighted-F1, accuracy, the unparseable share and label scores.
 
@@ -39,6 +43,7 @@ def classification_metrics(
         gold: index in `labels` of every row's right label.
         predicted: index of every row's predicted label; None where the answer named no label.
         labels: the declared labels, in order.
+        by: how predictions were made, for the signature, where that is not the usual way.
 
     Returns:
         Metrics on a scale of 0 to 100. Those of a label are named `f1:<label>` and the like,
@@ -56,7 +61,7 @@ def classification_metrics(
         for name, score in (("f1", f1), ("precision", precision), ("recall", recall)):
             finishes[f"{name}:{labels[label]}"] = partial(_of_label, score=score, label=label)
 
-    settings = {"labels": "occurring", "unparseable": "wrong"}
+    settings = {"labels": "occurring", "unparseable": "wrong", **({"by": by} if by else {})}
     return tuple(
         Metric(name, signature(name, settings), statistics, finish)
         for name, finish in finishes.items()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, NamedTuple
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from langmerge.data import Row, RowSpec
 from langmerge.data.config import DataConfig
+from langmerge.errors import did_you_mean
 from langmerge.metrics import Integers, Metric
 from langmerge.settings import Seeds, Settings
 from langmerge.tasks.predictions import Prediction
@@ -37,14 +38,44 @@ def _has_completion_slot(template: str) -> str:
     return template
 
 
+class Writing(NamedTuple):
+    """How a model writes its answers: at most so many tokens, on one line or on several."""
+
+    max_new_tokens: int
+    stop_at_newline: bool
+
+
+class Shot(BaseModel):
+    """An example put before the question: the prompt's fields, and `target`, the right answer."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)  # The prompt's fields.
+
+    __pydantic_extra__: dict[str, str] = Field(init=False)
+
+    target: str
+    choices: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _target_is_a_choice(self) -> Shot:
+        if self.choices and self.target not in self.choices:
+            raise ValueError(
+                f"target: found '{self.target}', expected one of the choices "
+                f"{', '.join(self.choices)}"
+            )
+        return self
+
+    def row(self) -> Row:
+        """Return the example as a row."""
+        answer = self.choices.index(self.target) if self.choices else None
+        fields = self.__pydantic_extra__ or {}
+        return Row("shot", "shot", dict(fields), self.target, self.choices, answer)
+
+
 class Task(Settings, ABC):
     """Options and behaviour of one task; each type of task is a subclass in a file of its own."""
 
     shapes: ClassVar[tuple[str, ...]]
     """Shapes of data the task reads, in order of preference (see `langmerge.data.shapes`)."""
-
-    primary_metric: ClassVar[str]
-    """The metric by which models are compared and chosen."""
 
     default_prompt: ClassVar[str]
     """The prompt of the task's own shape, where `prompt` is not given."""
@@ -56,8 +87,41 @@ class Task(Settings, ABC):
     data: DataConfig
     prompt: Template | dict[str, Template] | None = None
     completion: Annotated[str, AfterValidator(_has_completion_slot)] = " {target}"
+    shots: Mapping[str, tuple[Shot, ...]] = {}
+    """By language (or `default`): examples shown before every question that is evaluated."""
     seeds: Seeds | None = None
     """Runs of this task; None for the project's. They choose jobs and are part of no identity."""
+
+    @model_validator(mode="after")
+    def _shots_fill_the_prompt(self) -> Task:
+        for language, shots in self.shots.items():
+            for number, shot in enumerate(shots, start=1):
+                fields = shot.row().fields
+                for name in template_fields(self.template_for(fields, language)):
+                    if name not in fields:
+                        raise ValueError(
+                            f"shots.{language}: example {number} has no '{name}', which the "
+                            f"prompt needs{did_you_mean(name, fields)}"
+                        )
+        return self
+
+    @property
+    @abstractmethod
+    def primary_metric(self) -> str:
+        """The metric by which models are compared and chosen."""
+
+    def writing(self) -> Writing | None:
+        """Return how the model writes its answers; None where candidates are scored."""
+        return None
+
+    def shots_for(self, language: str) -> tuple[Row, ...]:
+        """Return the examples shown before a question of a language, as rows."""
+        shots = self.shots.get(language, self.shots.get(DEFAULT, ()))
+        return tuple(shot.row() for shot in shots)
+
+    def answer_text(self, row: Row) -> str:
+        """Return the right answer as the model is to write it."""
+        return row.target
 
     def declared_labels(self) -> tuple[str, ...]:
         """Return the labels all rows share; empty where rows bring their own candidates or none."""
@@ -103,7 +167,9 @@ class Task(Settings, ABC):
 
     def evaluation_identity(self, language: str) -> dict[str, Any]:
         """Return what of the task's options a language's scores depend on."""
-        return {"type": self.type, **self.identity(language)}
+        shots = self.shots.get(language, self.shots.get(DEFAULT, ()))
+        shown = {"shots": [shot.model_dump(mode="json") for shot in shots]} if shots else {}
+        return {"type": self.type, **self.identity(language), **shown}
 
     @abstractmethod
     def candidates(self, row: Row) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from langmerge.data import Row
 from langmerge.metrics import Metric, generation_metrics
-from langmerge.tasks.base import Task
+from langmerge.tasks.base import Task, Writing
 from langmerge.tasks.predictions import Prediction
 
 
@@ -17,7 +17,6 @@ class Generation(Task):
     """Summarization and the like; scored by ROUGE-1/2/L and chrF, right for every script."""
 
     shapes: ClassVar[tuple[str, ...]] = ("text_summary", "prompt_completion", "messages", "alpaca")
-    primary_metric: ClassVar[str] = "rougeL"
     default_prompt: ClassVar[str] = "{text}\nSummary:"
 
     type: Literal["generation"]
@@ -26,6 +25,15 @@ class Generation(Task):
     """Measure Japanese, Chinese and Thai in words of a segmenter, not in characters."""
     stop_at_newline: bool = True
     """One-line answers: a base model that was not fine-tuned would go on with a new example."""
+
+    @property
+    def primary_metric(self) -> str:
+        """ROUGE-L."""
+        return "rougeL"
+
+    def writing(self) -> Writing:
+        """Return the limits of a text."""
+        return Writing(self.max_new_tokens, self.stop_at_newline)
 
     def evaluation_identity(self, language: str) -> dict[str, Any]:
         """Return what the scores depend on: also how generation stops."""
