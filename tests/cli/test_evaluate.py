@@ -133,7 +133,9 @@ def test_answers_are_kept_and_used_again(tiny_base_folder, data, no_model, monke
     monkeypatch.setattr(langmerge.model, "load_base", None)
     # As another version of the metrics would: the first answers are scored anew.
     monkeypatch.setattr(
-        task, "classification_metrics", lambda *given: classification_metrics(*given)[:1]
+        task,
+        "classification_metrics",
+        lambda *given, **options: classification_metrics(*given, **options)[:1],
     )
     again = scores(tiny_base_folder, *CLASSIFY, *pattern, "--language", "de")
     (language,) = again["languages"]

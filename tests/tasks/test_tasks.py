@@ -120,7 +120,7 @@ def test_shots_must_fill_the_prompt_and_answer_with_a_choice() -> None:
     assert task(question="1+1?", target="2").shots_for("de") == ()
     with pytest.raises(ValueError, match=r"shots.en: example 1 has no 'question'.*did you mean"):
         task(questoin="1+1?", target="2")
-    with pytest.raises(ValueError, match="shots.de: example 1 has no 'choices' to give letters"):
+    with pytest.raises(ValueError, match=r"shots.de: example 1 has no 'choices' to give letters"):
         MultipleChoice.model_validate(
             {
                 "type": "multiple_choice",
