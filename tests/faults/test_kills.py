@@ -26,7 +26,7 @@ from faults.attempts import (
 from projects import rows, write_rows
 
 from langmerge.plan import plan
-from langmerge.upkeep.garbage import find_garbage
+from langmerge.upkeep.garbage import collect_garbage, find_garbage
 from langmerge.upkeep.releases import Releases
 from langmerge.upkeep.verify import verify
 from langmerge.workspace import open_workspace
@@ -163,6 +163,9 @@ def test_other_verbs(
             if not (project.parent / "out").exists():
                 again = carry_out(arguments, tmp_path)
                 assert again.code == 0, again.output
+            collect_garbage(open_workspace(project))
+            assert store_of(project).leftovers() == []
+            assert not list(project.parent.glob(".released-*"))
         assert _outcome(verb, project) == outcome
         shutil.rmtree(project.parent)
     phases = ", ".join(f"{count} {phase}" for phase, count in killer.phases.most_common())
