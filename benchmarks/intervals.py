@@ -2,6 +2,7 @@
 
     python benchmarks/intervals.py                # all figures of docs/metrics.md, about 20 minutes
     python benchmarks/intervals.py --trials 100   # the same, rough
+    python benchmarks/intervals.py --only power   # one of the tables
 
 Test sets are drawn from populations whose true value is known. Every trial draws groups with a
 difficulty of their own, rows of those groups, and a system's answers, and calls the functions of
@@ -66,10 +67,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--trials", type=int, default=2000)
     parser.add_argument("--resamples", type=int, default=1000)
+    names = [simulation.__name__ for simulation in SIMULATIONS]
+    parser.add_argument("--only", choices=names, help="run this simulation alone")
     parser.add_argument("--json", type=Path, help="keep the figures in this file")
     arguments = parser.parse_args()
     figures = {}
-    for simulation in (coverage, false_positives, several_languages, power):
+    for simulation in SIMULATIONS:
+        if arguments.only not in (None, simulation.__name__):
+            continue
         start = time.perf_counter()
         rows = list(simulation(arguments.trials, arguments.resamples))
         figures[simulation.__name__] = rows
@@ -274,6 +279,9 @@ def _markdown(rows: Sequence[dict[str, Any]]) -> str:
     lines = [names, ["---"] + ["---:"] * (len(names) - 1)]
     lines += [[str(row.get(name, "")) for name in names] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+SIMULATIONS = (coverage, false_positives, several_languages, power)
 
 
 if __name__ == "__main__":

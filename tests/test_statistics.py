@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+from collections import Counter
 from dataclasses import asdict
 
 import numpy as np
@@ -278,6 +279,81 @@ def test_five_percent_of_equal_systems_are_found_different(n: int) -> None:
 
     assert np.mean(np.array(bootstrap_p) <= 0.05) == pytest.approx(0.05, abs=0.03)
     assert np.mean(np.array(randomization_p) <= 0.05) == pytest.approx(0.05, abs=0.03)
+
+
+def _clustered(rng, n_groups: int, size: int):
+    """Return every row's chance of a right answer, alike within a group; its mean is 0.7."""
+    return np.repeat(rng.beta(0.7 * 7 / 3, 0.3 * 7 / 3, size=n_groups), size)
+
+
+def _macro_f1(chances, gold, rng) -> Metric:
+    """Return macro-F1 of answers that are right by chance and else one of two other labels."""
+    other = (gold + rng.integers(1, 3, size=len(gold))) % 3
+    predicted = np.where(rng.random(len(gold)) < chances, gold, other)
+    return classification_metrics(gold.tolist(), predicted.tolist(), ["a", "b", "c"])[0]
+
+
+def test_intervals_of_clustered_answers_hold_the_true_values() -> None:
+    n_trials, n_groups, size = 300, 40, 5
+    groups = [group for group in _names(n_groups) for _ in range(size)]
+    # The true macro-F1: of expected counts, with labels equally frequent, F1 is 0.7 for each.
+    held = Counter()
+    for trial in range(n_trials):
+        rng = np.random.default_rng([21, trial])
+        chances, gold = _clustered(rng, n_groups, size), rng.integers(0, 3, n_groups * size)
+        accuracy = _mean(100.0 * (rng.random(len(chances)) < chances))
+        macro_f1 = _macro_f1(chances, gold, rng)
+        for name, metric, names in (
+            ("accuracy", accuracy, groups),
+            ("macro-F1", macro_f1, groups),
+            ("rows drawn", accuracy, _names(len(groups))),
+        ):
+            found = bootstrap(metric, names, seed=trial, resamples=300)
+            held[name] += found.low <= 70 <= found.high
+
+    assert held["accuracy"] / n_trials == pytest.approx(0.95, abs=0.04)
+    assert held["macro-F1"] / n_trials == pytest.approx(0.95, abs=0.04)
+    # Rows of a group are alike: as if they were independent, far fewer intervals hold it.
+    assert held["rows drawn"] / n_trials < 0.88
+
+
+def test_holm_bounds_false_findings_over_five_languages() -> None:
+    n_trials, n_groups, size = 200, 30, 3
+    groups = [group for group in _names(n_groups) for _ in range(size)]
+    single, corrected = 0, 0
+    for trial in range(n_trials):
+        rng = np.random.default_rng([22, trial])
+        difficulty = _clustered(rng, n_groups, size)  # Shared by all languages and systems.
+        p_values = []
+        for _ in range(5):
+            gold = rng.integers(0, 3, len(groups))
+            a, b = (
+                {
+                    "": (
+                        _macro_f1((difficulty + _clustered(rng, n_groups, size)) / 2, gold, rng),
+                        groups,
+                    )
+                }
+                for _ in range(2)
+            )
+            p_values.append(paired_bootstrap(a, b, seed=trial, resamples=300).p_value)
+        single += min(p_values) < 0.05
+        corrected += min(holm(p_values)) < 0.05
+
+    assert single / n_trials > 0.12
+    assert corrected / n_trials < 0.09
+
+
+def test_intervals_of_a_retention_hold_the_true_ratio() -> None:
+    n_trials, held = 300, 0
+    for trial in range(n_trials):
+        rng = np.random.default_rng([23, trial])
+        easy = _clustered(rng, 40, 2)
+        a, b = (100.0 * (rng.random(len(easy)) < share * easy) for share in (0.9, 1.0))
+        groups = [group for group in _names(40) for _ in range(2)]
+        found = retention(*_pair(a, b, groups), seed=trial, resamples=300)
+        held += found.low <= 90 <= found.high
+    assert held / n_trials == pytest.approx(0.95, abs=0.04)
 
 
 def test_few_groups_prove_little_however_clear_they_look() -> None:
