@@ -213,6 +213,15 @@ def test_one_file_of_several_languages(tiny_base_folder, tmp_path):
     assert [(each["language"], each["n"]) for each in found["languages"]] == [("en", 3), ("de", 3)]
 
 
+def test_a_model_that_writes_its_choice(tiny_base_folder, data):
+    found = scores(
+        *(tiny_base_folder, "--task", "multiple_choice", "--set", "generate=true"),
+        *("--data", data / "multiple_choice" / "de" / "test.jsonl"),
+    )
+    assert found["primary_metric"] == "accuracy"
+    assert "unparseable" in found["languages"][0]["metrics"]
+
+
 def test_folders_with_markup_are_shown_as_they_are(tiny_base_folder, data):
     link = data / "[red]base"
     link.symlink_to(tiny_base_folder)

@@ -25,7 +25,7 @@ from langmerge.standalone.subject import Subject
 from langmerge.statistics import Interval, Samples, bootstrap, bootstrap_mean
 from langmerge.store import Action, Store
 from langmerge.tables import TextTable
-from langmerge.tasks import Generation, Prediction, Task
+from langmerge.tasks import Prediction, Task
 from langmerge.tasks.predictions import PREDICTIONS_FILE, read_predictions, write_predictions
 from langmerge.train.config import TrainConfig
 
@@ -192,10 +192,10 @@ def evaluate(
         MissingExtraError: if the engine is not installed.
         UserError: if the engine cannot do the task.
     """
-    if options.engine == "vllm" and not isinstance(task, Generation):
+    if options.engine == "vllm" and task.writing() is None:
         raise UserError(
-            f"--engine vllm: generates text only, and a {task.type} task scores candidates; "
-            "leave it out"
+            f"--engine vllm: generates text only, and this {task.type} task scores candidates; "
+            "leave it out, or let the model write its answers: --set generate=true"
         )
     store = Store(cache_folder() / "evaluations")
     documents = {
@@ -270,13 +270,12 @@ def _opened(
     """Yield the tokenizer, and a function from a language to the engine that computes it."""
     from langmerge.evaluate.engines import TransformersEngine
 
-    if options.engine == "vllm":
+    if options.engine == "vllm" and (writing := task.writing()) is not None:
         from langmerge.evaluate.vllm import VllmEngine
         from langmerge.model import load_tokenizer
 
-        assert isinstance(task, Generation)
         tokenizer = load_tokenizer(subject.base)
-        length = options.max_length + task.max_new_tokens
+        length = options.max_length + writing.max_new_tokens
         engine = VllmEngine(subject.base, subject.adapter, tokenizer, options.dtype, length)
         yield tokenizer, lambda language: engine
         return
