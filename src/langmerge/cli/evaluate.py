@@ -112,6 +112,8 @@ def evaluate(  # noqa: PLR0917 - a verb's options, given by name
         batch_tokens=batch_tokens,
         fresh=fresh,
     )
+    if output is not None and output.is_dir():
+        raise UserError(f"--out {output}: a folder, expected a file to write; add a name")
     if harness is not None or imported is not None:
         if (task or data or project) is not None or predictions is not None:
             raise UserError(
@@ -132,9 +134,9 @@ def evaluate(  # noqa: PLR0917 - a verb's options, given by name
     codes = languages_of(data, languages or ())
     rows = data_settings(data, codes, language_column, _pairs(columns or [], "--column"))
     given = {
-        "labels": None if labels is None else [label.strip() for label in labels.split(",")],
+        "labels": None if labels is None else _labels(labels),
         "prompt": prompt,
-        **{name: yaml.safe_load(text) for name, text in _pairs(settings or [], "--set").items()},
+        **{name: _value(name, text) for name, text in _pairs(settings or [], "--set").items()},
     }
     given = {name: value for name, value in given.items() if value is not None}
     if project is None:
@@ -179,6 +181,23 @@ def _pairs(texts: Sequence[str], option: str) -> dict[str, str]:
             raise UserError(f"{option} {text}: expected NAME=VALUE")
         pairs[name] = value
     return pairs
+
+
+def _labels(text: str) -> list[str]:
+    labels = [label.strip() for label in text.split(",")]
+    if not all(labels):
+        raise UserError(f"--labels {text}: a label is empty; expected names, as in good,bad")
+    return labels
+
+
+def _value(name: str, text: str) -> Any:
+    """Return an option's value, written as in a project file."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UserError(
+            f"--set {name}={text}: not readable as YAML; check brackets and quotes"
+        ) from None
 
 
 def _task(kind: str | None, given: dict[str, Any]) -> Task:
