@@ -13,7 +13,9 @@ import argparse
 import hashlib
 import json
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 LANGUAGES = ("en", "de", "fr", "ja", "zh")
 TASKS = ("topic", "reasoning", "summarization")
@@ -69,16 +71,9 @@ def main() -> None:
     for task in TASKS:
         for language in LANGUAGES:
             for split, size in sizes.items():
-                source = options.packs / task / language / f"{split}.jsonl"
-                lines = source.read_text(encoding="utf-8").splitlines()
-                chosen = sorted(map(json.loads, lines), key=_order)[:size]
-                target = options.out / "data" / task / language / f"{split}.jsonl"
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with target.open("w", encoding="utf-8") as file:
-                    for row in chosen:
-                        labels.update({row["label"]: None} if "label" in row else {})
-                        row["group"] = _subject(row["id"])
-                        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                chosen = pack_rows(options.packs, task, language, split)[:size]
+                labels |= {row["label"]: None for row in chosen if "label" in row}
+                write_rows(options.out / "data" / task / language / f"{split}.jsonl", chosen)
     project = PROJECT.format(
         base=options.base.resolve(),
         languages=", ".join(LANGUAGES),
@@ -86,6 +81,20 @@ def main() -> None:
     )
     (options.out / "langmerge.yaml").write_text(project, encoding="utf-8")
     print(f"wrote {options.out / 'langmerge.yaml'}: {sizes}")
+
+
+def pack_rows(packs: Path, task: str, language: str, split: str) -> list[dict[str, Any]]:
+    """Return the rows of a pack's split with their group, in the order in which they are drawn."""
+    lines = (packs / task / language / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = sorted(map(json.loads, lines), key=_order)
+    return [{**row, "group": _subject(row["id"])} for row in rows]
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows as JSON Lines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    path.write_text("".join(lines), encoding="utf-8")
 
 
 _REASONING_ID = re.compile(r"rea-[a-z]+-(?:mon[+-]|day[+-]|[a-z0-9_]+)-(.+?)(?:-v\d+)?")
@@ -98,7 +107,7 @@ def _subject(row_id: str) -> str:
     return row_id.split("-", 2)[2]
 
 
-def _order(row: dict[str, object]) -> str:
+def _order(row: Mapping[str, Any]) -> str:
     subject = _subject(str(row["id"]))
     return hashlib.sha256(subject.encode()).hexdigest() + str(row["id"])
 
