@@ -82,6 +82,8 @@ def _numbers(run: RunBill) -> Iterator[str]:
     yield time_span(run.failed.device_seconds)
 
 
+_JOULES_PER_WATT_HOUR = 3600.0
+
 _SHOWN: tuple[Kind, ...] = ("train", "merge", "evaluate")
 
 
@@ -100,10 +102,12 @@ def _notes(bill: Bill) -> Iterator[str]:
         hours = bill.device_seconds / SECONDS_PER_HOUR
         devices = sorted({device for run in bill.runs for device in run.devices})
         price = "" if bill.price is None else f", price {_money(bill.price)}"
+        joules = [run.energy_joules for run in bill.runs if run.energy_joules is not None]
+        energy = f", {sum(joules) / _JOULES_PER_WATT_HOUR:.1f} Wh" if joules else ""
         yield (
             f"In all: makespan {time_span(bill.makespan_seconds)}, {hours:.4f} device-hours on "
-            f"{', '.join(devices) or 'an unknown device'}{price}. 'combined' is the baseline: its "
-            "training and evaluations; 'device' also holds reading data."
+            f"{', '.join(devices) or 'an unknown device'}{price}{energy}. 'combined' is "
+            "the baselines: their training and evaluations; 'device' also holds reading data."
         )
     else:
         yield "The ledger has no such attempts; `langmerge run` writes them down."

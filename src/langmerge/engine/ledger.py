@@ -23,6 +23,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from langmerge.engine.energy import joules_between, read_counters
 from langmerge.errors import LangmergeError, StorageError
 from langmerge.plan import Decision
 from langmerge.store import Action, writing
@@ -122,14 +123,18 @@ def measured(ledger: dict[str, Any]) -> Iterator[None]:
     """Fill `ledger`, when the block ends, with its cost.
 
     Keys: `started` (UTC, ISO 8601), `seconds` (monotonic wall-clock), `peak_memory_bytes` (resident
-    set of this process), `peak_gpu_memory_bytes` and `device`, `versions`.
+    set of this process), `peak_gpu_memory_bytes` and `device`, `energy_joules` where devices report
+    it, `versions`.
     """
     ledger["started"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
     _reset_peaks()
+    energy = read_counters()
     start = time.monotonic()
     try:
         yield
     finally:
+        if (joules := joules_between(energy, read_counters())) is not None:
+            ledger["energy_joules"] = round(joules, 1)
         ledger["seconds"] = round(time.monotonic() - start, 3)
         ledger["peak_memory_bytes"] = _peak_memory_bytes()
         ledger.update(_gpu())

@@ -57,6 +57,7 @@ class Entry(_Part):
     peak_memory_bytes: int | None = None
     peak_gpu_memory_bytes: int | None = None
     device: str | None = None
+    energy_joules: float | None = None
 
     @property
     def is_finished(self) -> bool:
@@ -128,6 +129,7 @@ class RunBill(_Part):
         problems: of these, the job and the first line of the error.
         devices: what it ran on.
         peak_memory_bytes: the greatest resident set of any attempt.
+        energy_joules: of the attempts whose devices told it; null where none did.
         saving: None where the run trained and merged no adapter, or there is nothing to go by.
     """
 
@@ -144,6 +146,7 @@ class RunBill(_Part):
     problems: list[str]
     devices: list[str]
     peak_memory_bytes: int | None
+    energy_joules: float | None
     saving: Saving | None
 
 
@@ -226,6 +229,7 @@ def _run_bill(
     finished = [e for e in own if e.is_finished and not e.is_baseline]
     failed = [e for e in own if not e.is_finished]
     device_seconds = sum(entry.seconds for entry in own)
+    joules = [e.energy_joules for e in own if e.energy_joules is not None]
     peaks = [e.peak_memory_bytes for e in own if e.peak_memory_bytes is not None]
     return RunBill(
         run=own[0].run,
@@ -241,6 +245,7 @@ def _run_bill(
         problems=[f"{entry.job}: {entry.error or entry.outcome}" for entry in failed],
         devices=_unique(entry.device for entry in own if entry.device),
         peak_memory_bytes=max(peaks, default=None),
+        energy_joules=sum(joules) if joules else None,
         saving=_saving(finished, retrainings) if kind == "update" else None,
     )
 
