@@ -61,10 +61,12 @@ class MemoryTensors:
 
 
 class FileTensors:
-    """Tensors of a safetensors file, mapped into memory when asked for.
+    """Tensors of a safetensors file, read when asked for.
 
-    A file that changed after it was opened is refused: what was read of it before and what would
-    be read now need not belong together.
+    They are read, not mapped: pages of a mapped file stay in memory after their tensor is gone, so
+    that streaming a checkpoint would take as much as the checkpoint. A file that changed after it
+    was opened is refused: what was read of it before and what would be read now need not belong
+    together.
     """
 
     def __init__(self, path: Path) -> None:
@@ -77,9 +79,9 @@ class FileTensors:
         self._path = path
         try:
             self._opened = self._stamp()
-            self._file = cast("Any", safe_open(path, framework="pt"))  # ships no types
-            names: list[str] = list(self._file.keys())
-            slices = {name: self._file.get_slice(name) for name in names}
+            file = cast("Any", safe_open(path, framework="pt"))  # ships no types
+            slices: dict[str, Any] = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            self._starts = _starts(path)
         except (OSError, SafetensorError) as error:
             raise AdapterError(
                 f"{path}: cannot be read as safetensors ({error}); save it again"
@@ -101,8 +103,28 @@ class FileTensors:
         """
         if not self._path.exists() or self._stamp() != self._opened:
             raise AdapterError(f"{self.name}: changed since it was loaded; load it again")
-        tensor: Tensor = self._file.get_tensor(name)
-        return tensor
+        header = self.headers[name]
+        content = torch.empty(size_of(header), dtype=torch.uint8)
+        with self._path.open("rb", buffering=0) as file:
+            file.seek(self._starts[name])
+            view = content.numpy().data
+            while view and (count := file.readinto(view)):  # the system reads 2 GiB at most
+                view = view[count:]
+        if view:
+            raise AdapterError(f"{self.name}: changed since it was loaded; load it again")
+        return content.view(DTYPES[header.dtype]).reshape(header.shape)
+
+
+def _starts(path: Path) -> dict[str, int]:
+    """Return where each tensor's bytes begin in a file whose header safetensors has checked."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        layout = json.loads(file.read(length))
+    return {
+        name: 8 + length + entry["data_offsets"][0]
+        for name, entry in layout.items()
+        if name != "__metadata__"
+    }
 
 
 def size_of(header: TensorHeader) -> int:
