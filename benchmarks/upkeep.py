@@ -84,9 +84,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="the projects' folder")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     parser.add_argument("--updates", type=int, default=10)
-    parser.add_argument("--train", type=int, default=80)
-    parser.add_argument("--new", type=int, default=16)
-    parser.add_argument("--test", type=int, default=50)
+    parser.add_argument("--train", type=int, default=60)
+    parser.add_argument("--new", type=int, default=12)
+    parser.add_argument("--test", type=int, default=40)
     parser.add_argument("--tiny", action="store_true", help="a few rows and two updates")
     options = parser.parse_args()
     sizes = Sizes(options.train, options.new, options.test)
@@ -158,7 +158,7 @@ class Project:
             "adapter": {"r": 16, "lora_alpha": 32},
             "train": {
                 "learning_rate": 1e-3,
-                "num_train_epochs": 2,
+                "num_train_epochs": 1,
                 "per_device_train_batch_size": 8,
                 "lr_scheduler_type": "linear",
                 "warmup_ratio": 0.1,
