@@ -248,11 +248,15 @@ class Project(Settings):
     def adapter_for(self, language: str | None) -> LoraSettings:
         """Return the LoRA settings of a language; of the combined model for None."""
         overrides = self.languages[language].adapter if language else {}
+        if not overrides:
+            return self.adapter
         return LoraSettings(**{**self.adapter.model_dump(exclude_unset=True), **overrides})
 
     def train_for(self, language: str | None) -> TrainConfig:
         """Return the training settings of a language; of the combined model for None."""
         overrides = self.languages[language].train if language else {}
+        if not overrides:
+            return self.train
         return TrainConfig(**{**self.train.model_dump(exclude_unset=True), **overrides})
 
     def continuing_train_for(self, language: str | None) -> TrainConfig:

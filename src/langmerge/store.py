@@ -7,6 +7,7 @@ STORE/objects/DIGEST/...           the files
 STORE/work/KEY/                    checkpoints of a job that has not finished
 STORE/releases/*.json              what was released, with the objects it needs
 STORE/ledger.jsonl                 every attempt at a job, one line each
+STORE/plan-cache.json              what planning read of results and data files
 STORE/verified.jsonl               which objects were read whole, and what they looked like then
 STORE/damaged/                     what a run or `langmerge verify --repair` set aside
 STORE/run.lock, release.lock       who is at work, for others to wait or stop

@@ -9,6 +9,7 @@ from pathlib import Path
 from langmerge.base import ResolvedBase, resolve_base
 from langmerge.cache import cache_folder
 from langmerge.plan import Planner
+from langmerge.plan.cache import PlanCache
 from langmerge.plan.lock import Lock
 from langmerge.plan.scope import EVERYTHING, Scope
 from langmerge.project import Project, load_project
@@ -26,9 +27,11 @@ class Workspace:
     baselines: bool = False
     scope: Scope = EVERYTHING
 
-    def planner(self) -> Planner:
-        """Return a fresh planner."""
-        return Planner(self.project, self.base, self.store, self.lock, self.baselines, self.scope)
+    def planner(self, cache: PlanCache | None = None) -> Planner:
+        """Return a fresh planner; with a cache, for a plan that nothing is run from."""
+        return Planner(
+            self.project, self.base, self.store, self.lock, self.baselines, self.scope, cache
+        )
 
 
 def open_workspace(

@@ -13,6 +13,7 @@ from rich.table import Table
 from langmerge.cli._console import DEFAULT_PROJECT, JsonOption, ProjectOption, out, show_json
 from langmerge.cli._format import time_span
 from langmerge.plan import Decision
+from langmerge.plan.cache import PlanCache
 from langmerge.upkeep.bill import SECONDS_PER_HOUR, read_ledger
 from langmerge.upkeep.estimate import Estimate, estimate_plan
 from langmerge.workspace import Workspace, open_workspace
@@ -56,8 +57,10 @@ def plan_of(workspace: Workspace) -> tuple[list[Decision], Estimate]:
     """Return a project's plan, and what it will cost."""
     from langmerge.check import checked_plan
 
-    planner = workspace.planner()
+    cache = PlanCache(workspace.store)
+    planner = workspace.planner(cache)
     decisions = checked_plan(workspace, planner)
+    cache.save()
     entries = read_ledger(workspace.store.root).entries
     return decisions, estimate_plan(decisions, entries, planner.facts)
 

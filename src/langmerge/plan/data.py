@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,17 @@ def sources_of(project: Project, job: Job) -> dict[SplitName, FileSource | HubSo
     return project.data_for(job.task, job.language).sources(job.language, project.folder)
 
 
-def identify_sources(project: Project, job: Job) -> dict[str, dict[str, Any]]:
+def identify_sources(
+    project: Project, job: Job, file_digest: Callable[[Path], str] = digest_of_file
+) -> dict[str, dict[str, Any]]:
     """Return what identifies each split's source: a file's bytes, a Hub data set's commit.
 
     Raises:
         DataError: if a file is missing.
     """
-    return {split: _identity(source) for split, source in sources_of(project, job).items()}
+    return {
+        split: _identity(source, file_digest) for split, source in sources_of(project, job).items()
+    }
 
 
 def read_splits(project: Project, job: Job) -> dict[str, Split]:
@@ -63,21 +67,21 @@ def peek(project: Project, job: Job) -> dict[str, Split] | None:
     return read_splits(project, job)
 
 
-def _identity(source: FileSource | HubSource) -> dict[str, Any]:
+def _identity(source: FileSource | HubSource, file_digest: Callable[[Path], str]) -> dict[str, Any]:
     if isinstance(source, FileSource):
         if not source.path.is_file():
             raise missing_file(source.path)
-        return {"sha256": digest_of_file(source.path), "format": source.format}
+        return {"sha256": file_digest(source.path), "format": source.format}
     folder = Path(source.path)
     is_local = folder.is_dir()
     return {
-        "hub": _digest_of_folder(folder) if is_local else source.path,
+        "hub": _digest_of_folder(folder, file_digest) if is_local else source.path,
         "name": source.name,
         "split": source.split,
         "revision": source.revision,
     }
 
 
-def _digest_of_folder(folder: Path) -> str:
+def _digest_of_folder(folder: Path, file_digest: Callable[[Path], str]) -> str:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return digest_of({str(path.relative_to(folder)): digest_of_file(path) for path in files})
+    return digest_of({str(path.relative_to(folder)): file_digest(path) for path in files})

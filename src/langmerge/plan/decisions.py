@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import gc
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from langmerge.base import ResolvedBase
-from langmerge.canonical import digest_of
+from langmerge.canonical import digest_of, digest_of_file
 from langmerge.data import RowChanges, Split, changes_between, read_rows
 from langmerge.errors import StorageError
+from langmerge.plan.cache import PlanCache
 from langmerge.plan.data import facts_of, identify_sources, peek
 from langmerge.plan.graph import COMBINED, COMBINED_CONTINUED, Job, data_id, job_graph, train_id
 from langmerge.plan.keys import (
@@ -68,6 +71,7 @@ class Planner:
         lock: which results the project had last.
         baselines: whether baselines that newer data made stale are to be retrained.
         scope: which jobs may run.
+        cache: of results and files, for a plan that nothing is run from; it is not saved here.
     """
 
     project: Project
@@ -76,6 +80,7 @@ class Planner:
     lock: Lock
     baselines: bool = False
     scope: Scope = EVERYTHING
+    cache: PlanCache | None = None
     facts: dict[str, Facts] = field(default_factory=dict)
     _results: dict[str, Action] = field(default_factory=dict)
     _left: set[str] = field(default_factory=set)
@@ -90,7 +95,8 @@ class Planner:
         if left := [need for need in job.needs if need in self._left]:
             decision = self._without_running(Decision(job, "run", f"needs {left[0]}"), "left out")
         elif job.kind == "data":
-            sources = identify_sources(self.project, job)
+            file_digest = digest_of_file if self.cache is None else self.cache.digest_of_file
+            sources = identify_sources(self.project, job, file_digest)
             decision = self._decide(job, data_document(job, self.project, sources))
         elif missing := [need for need in job.needs if need not in self.facts]:
             decision = Decision(job, "run", _after(missing))
@@ -131,14 +137,14 @@ class Planner:
     def _decide(self, job: Job, document: dict[str, Any]) -> Decision:
         # The continued baseline must not become the combined model when that is trained anew.
         is_of_its_own = job.is_baseline and job.model == COMBINED_CONTINUED
-        if not is_of_its_own and (result := self.store.action(digest_of(document))) is not None:
+        if not is_of_its_own and (result := self._find(document)) is not None:
             return _reuse(job, document, result)
         last = self._last_result(job)
         if last is None:
             return Decision(job, "run", "no result yet", document)
         if job.kind == "train":
             document = self._continuing(job, document, last)
-            if (result := self.store.action(digest_of(document))) is not None:
+            if (result := self._find(document)) is not None:
                 return _reuse(job, document, result)
         changes = differences(last.document, document)
         reason = self._words(job, [name for name in changes if not name.startswith(CONTINUED)])
@@ -150,6 +156,11 @@ class Planner:
             reason = f"{reason}; `langmerge run --baselines` retrains it"
             return Decision(job, "stale", reason, document, last)
         return Decision(job, "run", reason, document)
+
+    def _find(self, document: Mapping[str, Any]) -> Action | None:
+        if self.cache is not None:
+            return self.cache.find(document)
+        return self.store.action(digest_of(document))
 
     def _continuing(self, job: Job, document: dict[str, Any], last: Action) -> dict[str, Any]:
         """Return the document of a training whose rows changed, if it starts from `last`."""
@@ -202,7 +213,23 @@ class Planner:
 
 def plan(planner: Planner) -> list[Decision]:
     """Return the decision about every job of the project; nothing is run or written."""
-    decisions = []
+    with _uncollected():
+        return list(_decisions(planner))
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Put off garbage collection inside the block, where everything made stays: it is a fifth."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _decisions(planner: Planner) -> Iterator[Decision]:
     for job in job_graph(planner.project):
         decision = planner.decide(job)
         if decision.result is not None:
@@ -211,8 +238,7 @@ def plan(planner: Planner) -> list[Decision]:
             planner.learn_rows(job, splits)
             if changes := planner.row_changes(job):
                 decision = replace(decision, reason=f"{decision.reason} ({changes})")
-        decisions.append(decision)
-    return decisions
+        yield decision
 
 
 def _reuse(job: Job, document: Mapping[str, Any], result: Action) -> Decision:

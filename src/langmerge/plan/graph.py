@@ -148,12 +148,13 @@ def _adapter_evaluations(project: Project, task: str, seed: int) -> Iterator[Job
     for adapter in project.languages:
         if INDIVIDUAL in project.compare:
             yield evaluation(task, INDIVIDUAL, adapter, seed=seed, split="test")
-        for language in project.languages:
-            if BEST_SINGLE in project.compare:
+        if BEST_SINGLE in project.compare:
+            for language in project.languages:
                 yield evaluation(task, adapter_of(adapter), language, seed=seed, split="dev")
-            is_individual = language == adapter and INDIVIDUAL in project.compare
-            if project.evaluate.matrix and not is_individual:
-                yield evaluation(task, adapter_of(adapter), language, seed=seed, split="test")
+        if project.evaluate.matrix:
+            for language in project.languages:
+                if language != adapter or INDIVIDUAL not in project.compare:
+                    yield evaluation(task, adapter_of(adapter), language, seed=seed, split="test")
 
 
 def _best_single(project: Project, task: str, seed: int) -> Iterator[Job]:
