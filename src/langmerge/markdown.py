@@ -15,9 +15,23 @@ _RULES = {"left": "---", "right": "---:"}
 
 def escape(text: str) -> str:
     """Return text that Markdown shows as it is, on one line."""
-    one_line = " ".join(text.split())
-    escaped = _SPECIAL.sub(r"\\\1", one_line)
+    return _escaped(text).strip()
+
+
+def _escaped(text: str) -> str:
+    escaped = _SPECIAL.sub(r"\\\1", re.sub(r"\s+", " ", text))
     return "".join(_HTML.get(character, character) for character in escaped)
+
+
+def prose(text: str) -> str:
+    """Return text in which what stands between backquotes is code; all else is as in `escape`."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:  # a backquote without its fellow
+        return escape(text)
+    # `escape` strips what surrounds the text; the spaces around code belong to the sentence.
+    return "".join(
+        code(part) if number % 2 else _escaped(part) for number, part in enumerate(parts)
+    ).strip()
 
 
 def code(text: str) -> str:

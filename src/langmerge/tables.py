@@ -11,7 +11,7 @@ from langmerge.metrics.base import settings_that_differ
 from langmerge.plan.graph import BASE, BASELINES, BEST_SINGLE, INDIVIDUAL, adapter_of, merged
 from langmerge.results import Average, Comparison, JobCost, Measured, Results, Score
 
-_METRIC_NAMES = {
+METRIC_NAMES = {
     "macro_f1": "macro-F1",
     "accuracy_norm": "accuracy (log-likelihood per byte)",
     "rougeL": "ROUGE-L",
@@ -42,7 +42,7 @@ def score_table(found: Results, task: str) -> TextTable:
     metric = found.primary_metrics[task]
     averages = [a for a in found.averages if a.task == task and a.split == "test"]
     return TextTable(
-        title=f"{task}: {_METRIC_NAMES.get(metric, metric)} on test",
+        title=f"{task}: {METRIC_NAMES.get(metric, metric)} on test",
         header=(
             "model",
             *found.languages,
@@ -79,7 +79,7 @@ def matrix_table(found: Results, task: str) -> TextTable | None:
     if len(cells) < len(found.languages) ** 2:
         return None
     return TextTable(
-        title=f"{task}: {_METRIC_NAMES.get(metric, metric)} on test, adapters down",
+        title=f"{task}: {METRIC_NAMES.get(metric, metric)} on test, adapters down",
         header=("adapter", *found.languages),
         rows=tuple(
             (adapter, *(f"{fmean(cells[adapter, code]):.1f}" for code in found.languages))

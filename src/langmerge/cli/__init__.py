@@ -28,6 +28,7 @@ from langmerge.cli.plan import plan
 from langmerge.cli.predict import predict
 from langmerge.cli.quickstart import quickstart
 from langmerge.cli.release import release
+from langmerge.cli.report import report
 from langmerge.cli.results import results
 from langmerge.cli.rollback import rollback
 from langmerge.cli.run import run
@@ -49,6 +50,7 @@ for verb in (
     plan,
     run,
     results,
+    report,
     predict,
     evaluate,
     export,

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from langmerge.markdown import code, code_block, escape, table
 from langmerge.project import Project
+from langmerge.tables import METRIC_NAMES
 from langmerge.tasks import Task
 from langmerge.upkeep.releases import Release
 
@@ -29,11 +30,6 @@ _HUB_TASKS = {
     "generation": "text-generation",
 }
 _HUB_METRICS = {"macro_f1": "f1", "accuracy_norm": "accuracy", "rougeL": "rouge"}
-_METRIC_NAMES = {
-    "macro_f1": "macro-F1",
-    "accuracy_norm": "accuracy by log-likelihood per byte",
-    "rougeL": "ROUGE-L",
-}
 
 
 class _Base(NamedTuple):
@@ -69,7 +65,7 @@ def _metadata(release: Release, task_name: str, task: Task | None) -> str:
             dataset_config=language,
             dataset_split="test",
             metric_type=_HUB_METRICS.get(metric or "", metric or "score"),
-            metric_name=_METRIC_NAMES.get(metric or "", metric or "primary metric"),
+            metric_name=METRIC_NAMES.get(metric or "", metric or "primary metric"),
             metric_value=round(scores["test"], 2),
         )
         for language, scores in release.scores[task_name].items()
@@ -114,7 +110,7 @@ def _body(release: Release, task_name: str, task: Task | None) -> Iterator[str]:
 def _scores(release: Release, task_name: str, task: Task | None) -> str:
     metric = "the primary metric"
     if task is not None:
-        metric = _METRIC_NAMES.get(task.primary_metric, task.primary_metric)
+        metric = METRIC_NAMES.get(task.primary_metric, task.primary_metric)
     scores = release.scores[task_name]
     rows = [_score_row(escape(language), [each]) for language, each in scores.items()]
     if len(rows) > 1:

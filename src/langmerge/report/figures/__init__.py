@@ -1,0 +1,1 @@
+"""Figures, one family per file: values in, drawings with their content in words out."""
