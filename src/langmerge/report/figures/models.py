@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from langmerge.plan.graph import BASE, BEST_SINGLE, COMBINED, INDIVIDUAL
+from langmerge.plan.graph import BASE, BEST_SINGLE, COMBINED, COMBINED_CONTINUED, INDIVIDUAL
 from langmerge.report.drawing import Marker, Shape, Style
 
 _LOOKS: dict[str, tuple[Shape, Style]] = {
@@ -10,6 +10,7 @@ _LOOKS: dict[str, tuple[Shape, Style]] = {
     INDIVIDUAL: ("diamond", "individual"),
     BEST_SINGLE: ("down", "single"),
     COMBINED: ("square", "combined"),
+    COMBINED_CONTINUED: ("square", "single"),
 }
 
 

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from statistics import fmean
 
-from langmerge.plan.graph import BASE, BEST_SINGLE, COMBINED, INDIVIDUAL, merge_id, merged, train_id
+from langmerge.plan.graph import (
+    BASE,
+    BASELINES,
+    BEST_SINGLE,
+    COMBINED,
+    COMBINED_CONTINUED,
+    INDIVIDUAL,
+    merge_id,
+    merged,
+    train_id,
+)
 from langmerge.report.content import Report
 from langmerge.report.document import Block, Cell, Figures, Paragraph, Quantity, Section, Table
 from langmerge.report.figures.cost import Priced, cost_quality
@@ -79,9 +89,11 @@ def _price(
     """Return device-seconds of making a model, and of its update; None where one is not known."""
     if model == BASE:
         return 0.0, 0.0
-    if model == COMBINED:
-        whole = seconds.get(train_id(task, None, seed))
-        return None if whole is None else (whole, whole)
+    if model in BASELINES:
+        again = seconds.get(train_id(task, model, seed))
+        # What is continued was trained before.
+        before = seconds.get(train_id(task, COMBINED, seed)) if model == COMBINED_CONTINUED else 0.0
+        return None if again is None or before is None else (before + again, again)
     trained = [seconds.get(train_id(task, code, seed)) for code in report.project.languages]
     known = [each for each in trained if each is not None]
     if len(known) < len(trained):
