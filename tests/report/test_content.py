@@ -193,6 +193,7 @@ def test_results_from_before_adjusted_p_values(edit_results: Edit) -> None:
 
     made = document(gather(edit_results(age)))
     assert table(made, "verdict").rows[0][7].text == "–"  # type: ignore[union-attr]
+    assert any("of single tests" in each.text for each in blocks(made, "verdict", Notice))
     assert to_html(made)
 
 

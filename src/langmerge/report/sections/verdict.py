@@ -31,6 +31,12 @@ def _blocks(report: Report) -> Iterator[Block]:
     if comparisons:
         yield _table(comparisons, report, margin, alpha)
         yield Paragraph(_method(report, margin))
+    if any(found.p_holm is None for found in comparisons):
+        yield Notice(
+            "These results are of a version that adjusted no p-value for being one of several: "
+            "p and the marks are of single tests. `langmerge run` measures them again, and trains "
+            "nothing."
+        )
 
 
 def _notices(report: Report) -> Iterator[str]:
