@@ -159,7 +159,7 @@ def test_the_timeline_adds_up() -> None:
         makespan_seconds=70, device_seconds=60, price=None,
         by_kind={"data": cost(0), "train": cost(30), "merge": cost(5), "evaluate": cost(15)},
         baseline=cost(10), failed=cost(0), problems=[], devices=[], peak_memory_bytes=None,
-        saving=None,
+        energy_joules=None, saving=None,
     )  # fmt: skip
     found = timeline([run])
     boxes = [i for i in found.drawing.items if isinstance(i, Box) and i.title]
