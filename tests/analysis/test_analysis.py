@@ -265,6 +265,14 @@ def test_kept(analysis, dense, merged) -> None:
         assert found.inside_by_chance == pytest.approx(expected / (d @ d), rel=1e-5)
 
 
+def test_without_taking_the_merge_apart_the_rest_is_the_same(adapters, analysis, merged) -> None:
+    found = analyze(adapters, merged=merged, density=DENSITY, decompose_merged=False)
+
+    assert found.merged_spectrum is None
+    assert all(kept.inside is None for kept in found.kept)
+    assert_alike(found, analysis.without_merged_subspaces())
+
+
 def test_an_adapter_keeps_itself(adapters) -> None:
     two = dict(itertools.islice(adapters.items(), 2))
     itself = analyze(two, merged=adapters["de"]).kept[0]

@@ -50,6 +50,7 @@ def analyze(
     *,
     merged: Adapter | str | Path | None = None,
     density: float | None = 0.2,
+    decompose_merged: bool = True,
     on_progress: Callable[[int, int], None] | None = None,
     workers: int | None = None,
 ) -> Analysis:
@@ -63,6 +64,8 @@ def analyze(
         merged: an adapter merged of them (or any other), to see what it keeps of each.
         density: share of entries kept before signs are compared, above 0 to 1; None leaves the
             signs out. 0.2 is what TIES was proposed with.
+        decompose_merged: also take the merged change apart: its ranks, and what of each adapter
+            lies inside its subspaces. A merge of full rank takes most of the time.
         on_progress: called with (modules done, modules in all).
         workers: how many modules are computed at a time; as many as there are cores by default.
 
@@ -83,7 +86,7 @@ def analyze(
 
     def compare(module: str) -> _Module:
         changes = [read(adapter, module) for adapter in opened + merge]
-        return _compare(changes, len(opened), density)
+        return _compare(changes, len(opened), density, decompose_merged)
 
     modules: dict[str, _Module] = {}
     results = map_threads(compare, names, workers or default_workers())
@@ -91,17 +94,19 @@ def analyze(
         modules[name] = result
         if on_progress is not None:
             on_progress(len(modules), len(names))
-    return _summarize(tuple(adapters), modules, density, with_merged=bool(merge))
+    analysis = _summarize(tuple(adapters), modules, density, with_merged=bool(merge))
+    return analysis if decompose_merged else analysis.without_merged_subspaces()
 
 
 def _open(adapter: Adapter | str | Path) -> Adapter:
     return adapter if isinstance(adapter, Adapter) else Adapter.load(adapter)
 
 
-def _compare(everyone: Changes, n: int, density: float | None) -> _Module:
+def _compare(everyone: Changes, n: int, density: float | None, decompose_merged: bool) -> _Module:
     """Compare one module's changes: of `n` adapters and, if there is one more, the merged one."""
     changes = everyone[:n]
-    svds = [None if change is None else svd(change) for change in everyone]
+    decomposed = everyone if decompose_merged else [*changes, *(None for _ in everyone[n:])]
+    svds = [None if change is None else svd(change) for change in decomposed]
     products = gram(everyone)
     only_merged = all(change is None for change in changes)
     return _Module(
@@ -133,7 +138,7 @@ def _summarize(
     found = list(modules.values())
     everyone = _sum_of_products(found)
     whole = similarity(everyone[:n, :n])
-    spectra = [_mean_spectrum(x.spectra[i] for x in found) for i in range(n + with_merged)]
+    merged_spectra = [s for x in found for s in x.spectra[n:] if s is not None]
 
     def similarities(groups: Mapping[str, Sequence[str]]) -> dict[str, Similarity]:
         return {
@@ -153,7 +158,7 @@ def _summarize(
         ),
         column_overlap=overlap(sum((x.columns for x in found), Angles.nothing(n))),
         row_overlap=overlap(sum((x.rows for x in found), Angles.nothing(n))),
-        spectra=tuple(spectra[:n]),
+        spectra=tuple(_mean_spectrum(x.spectra[i] for x in found) for i in range(n)),
         joins=average_linkage(distances(whole.cosines)),
         kept=(
             kept(everyone, sum((x.inside for x in found), Inside.nothing(n)))
@@ -161,7 +166,7 @@ def _summarize(
             else None
         ),
         merged_norm=similarity(everyone).norms[n] if with_merged else None,
-        merged_spectrum=spectra[n] if with_merged else None,
+        merged_spectrum=mean_spectrum(merged_spectra) if merged_spectra else None,
     )
 
 

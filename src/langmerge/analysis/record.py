@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from langmerge.analysis.clusters import Join, leaf_order
@@ -31,7 +31,7 @@ class Analysis:
         joins: the dendrogram over `1 - cosine` of the whole.
         kept: what a merged adapter keeps of every adapter; None without one.
         merged_norm: norm of the merged adapter; None without one.
-        merged_spectrum: ranks of the merged adapter; None without one.
+        merged_spectrum: ranks of the merged adapter; None without one, or if not asked for.
     """
 
     names: tuple[str, ...]
@@ -46,6 +46,13 @@ class Analysis:
     kept: tuple[Kept, ...] | None = None
     merged_norm: float | None = None
     merged_spectrum: Spectrum | None = None
+
+    def without_merged_subspaces(self) -> Analysis:
+        """Return the analysis without what only the merged change's decomposition tells."""
+        if self.kept is None:
+            return self
+        kept = tuple(replace(x, inside=None, inside_by_chance=None) for x in self.kept)
+        return replace(self, kept=kept, merged_spectrum=None)
 
     @property
     def leaf_order(self) -> tuple[int, ...]:

@@ -248,8 +248,9 @@ def _vectors(project: Project, stored: _Stored, on_progress: Progress) -> dict[s
         from langmerge.analysis import analyze
 
         try:
-            # Signs need every entry of every vector: `langmerge analyze` has them.
-            found[task] = analyze(adapters, merged=merge, density=None)
+            # Signs need every entry of every vector, and a merge of full rank takes long to take
+            # apart: `langmerge analyze` has both.
+            found[task] = analyze(adapters, merged=merge, density=None, decompose_merged=False)
         except LangmergeError as error:
             stored.note("vectors", f"{task}: {error}")
     return found
