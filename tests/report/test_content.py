@@ -118,6 +118,18 @@ def test_examples_show_what_was_asked_and_answered(report: Report) -> None:
     assert any(ARABIC in example.source for example in shown.examples)
 
 
+def test_without_texts_no_row_of_the_data_is_in_any_file(run_once: Path, tmp_path: Path) -> None:
+    def with_texts(folder: Path) -> set[str]:
+        files = (path for path in folder.rglob("*") if path.is_file())
+        return {f.name for f in files if "en test thing" in f.read_text(encoding="utf-8")}
+
+    write(gather(run_once), tmp_path / "whole")
+    write(gather(run_once, texts=False), tmp_path / "without")
+
+    assert with_texts(tmp_path / "whole") >= {"report.html", "report.md"}
+    assert with_texts(tmp_path / "without") == set()
+
+
 def test_what_is_needed_to_make_it_again(report: Report, run_once: Path) -> None:
     digests = dict(table(document(report), "digests").rows)
     lock = json.loads((run_once.parent / "langmerge.lock").read_text())["jobs"]

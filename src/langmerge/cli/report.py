@@ -23,13 +23,16 @@ def report(
     images: Annotated[
         Path | None, typer.Option(help="Also write every figure as PNG and SVG into this folder.")
     ] = None,
+    no_texts: Annotated[
+        bool, typer.Option("--no-texts", help="Leave out examples: no text of the data in it.")
+    ] = False,
     open_: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
     """Write the last run's report: one HTML page that needs no network, Markdown and CSV."""
     from langmerge.report import gather, write
 
     with err.status("gathering", spinner="dots") as status:
-        found = gather(project, on_progress=lambda what: status.update(Text(what)))
+        found = gather(project, lambda what: status.update(Text(what)), texts=not no_texts)
     written = write(found, out_ or found.project.folder / _FOLDER, images)
     out.print(
         Text(f"Wrote {written.page}, with the same as Markdown and CSV beside it."), soft_wrap=True

@@ -107,11 +107,14 @@ class Report:
         )
 
 
-def gather(project_file: Path, on_progress: Progress = lambda _: None) -> Report:
+def gather(
+    project_file: Path, on_progress: Progress = lambda _: None, *, texts: bool = True
+) -> Report:
     """Return all that a report of a project's last run says.
 
     Args:
         project_file: the project.
+        texts: whether it may hold texts of the data, as examples.
         on_progress: told what is being done.
 
     Raises:
@@ -137,7 +140,8 @@ def gather(project_file: Path, on_progress: Progress = lambda _: None) -> Report
         predictions={
             (task, model, language): tuple(found)
             for task, model, language in cells
-            if model in (INDIVIDUAL, COMBINED, merged(project.released_recipe))
+            if texts
+            and model in (INDIVIDUAL, COMBINED, merged(project.released_recipe))
             and (found := stored.predictions(task, model, language)) is not None
         },
         provenance=_provenance(project, store, lock),

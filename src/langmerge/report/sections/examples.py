@@ -27,4 +27,6 @@ def _blocks(report: Report) -> Iterator[Block]:
             examples,
         )
     else:
-        yield Paragraph("There are no predictions to show.")
+        yield Paragraph(
+            "None are shown: there are no predictions, or texts were left out (--no-texts)."
+        )
