@@ -121,7 +121,7 @@ def test_examples_show_what_was_asked_and_answered(report: Report) -> None:
 def test_without_texts_no_row_of_the_data_is_in_any_file(run_once: Path, tmp_path: Path) -> None:
     def with_texts(folder: Path) -> set[str]:
         files = (path for path in folder.rglob("*") if path.is_file())
-        return {f.name for f in files if "en test thing" in f.read_text(encoding="utf-8")}
+        return {f.name for f in files if ARABIC in f.read_text(encoding="utf-8")}
 
     write(gather(run_once), tmp_path / "whole")
     write(gather(run_once, texts=False), tmp_path / "without")
