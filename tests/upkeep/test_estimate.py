@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -70,3 +71,11 @@ def test_failures_and_what_does_not_run_count_for_nothing() -> None:
     found = estimate_plan([reused, training("de")], ledger, FACTS)
 
     assert (found.seconds, found.unknown) == (0, {"train": 1})
+
+
+def test_a_continued_training_costs_what_the_last_one_did() -> None:
+    decision = replace(training("de"), document={"continued": {"from": "x"}})
+
+    found = estimate_plan([decision], [entry("train/topic/de/seed0", 4, 10)], FACTS)
+
+    assert found.seconds == 4

@@ -9,7 +9,7 @@ from statistics import median
 
 from langmerge.plan import Decision, Job
 from langmerge.plan.graph import Kind, data_id
-from langmerge.plan.keys import Facts
+from langmerge.plan.keys import CONTINUED, Facts
 from langmerge.upkeep.bill import Entry
 
 
@@ -51,7 +51,10 @@ def estimate_plan(
     for decision in decisions:
         if decision.action != "run":
             continue
-        found = history.seconds_of(decision.job, _rows(decision.job, facts))
+        # How many rows a continued training will take is not known yet: as many as last time.
+        is_continued = CONTINUED in (decision.document or {})
+        rows = None if is_continued else _rows(decision.job, facts)
+        found = history.seconds_of(decision.job, rows)
         if found is None:
             unknown[decision.job.kind] += 1
         else:
