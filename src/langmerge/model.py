@@ -102,7 +102,8 @@ class BaseModel:
         The vocabulary is large: pass only the positions that are needed, or ask for a part of it.
         """
         head = self.model.get_output_embeddings()
-        if type(head) is nn.Linear:
+        # An adapter in training acts by a hook, which only a call of the module runs.
+        if part != slice(None) and type(head) is nn.Linear and not head._forward_hooks:
             bias = None if head.bias is None else head.bias[part]
             logits = nn.functional.linear(hidden, head.weight[part], bias).float()
         else:
