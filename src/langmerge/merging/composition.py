@@ -16,10 +16,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from langmerge.merging.vectors import Buffers, Merged, TaskVector, Tile, tiles
+from langmerge.merging.kernels import kernels
+from langmerge.merging.vectors import Buffers, Merged, TaskVector, Tile, flat, tiles
 
 
 class Tally(NamedTuple):
@@ -139,14 +141,19 @@ def _tallies(
             vector.tile(tile, out=entries)
             if thin_tile is not None:
                 thin_tile(entries, tile)
-            tally.total.add_(entries, alpha=vector.weight)
             if by_sign:
-                _count_sides(tally, entries, flags, vector.weight)
+                _add_by_sign(tally, entries, flags, vector.weight)
+            else:
+                tally.total.add_(entries, alpha=vector.weight)
         yield tile, tally
 
 
-def _count_sides(tally: Tally, entries: Tensor, flags: Tensor, weight: float) -> None:
-    """Add one adapter's entries to the sums of the two signs; a zero is on neither side."""
+def _add_by_sign(tally: Tally, entries: Tensor, flags: Tensor, weight: float) -> None:
+    """Add one adapter's entries to all sums; a zero is on neither side."""
+    if compiled := kernels(entries):
+        compiled.add_by_sign(flat(entries), np.float32(weight), *map(flat, tally))
+        return
+    tally.total.add_(entries, alpha=weight)
     tally.positive.add_(torch.clamp_min(entries, 0.0, out=flags), alpha=weight)
     # Comparisons into a float buffer: several times faster than into bool.
     tally.positive_weight.add_(torch.gt(entries, 0.0, out=flags), alpha=weight)
@@ -158,6 +165,13 @@ def _elected(tally: Tally, positive: Tensor) -> tuple[Tensor, Tensor]:
 
     Multiplying by 0 and 1 selects exactly, and much faster than `torch.where`.
     """
+    if (
+        (compiled := kernels(positive))
+        and positive.is_contiguous()
+        and positive.dtype == torch.float32
+    ):
+        compiled.elected(flat(positive), *map(flat, tally))
+        return tally.positive, tally.positive_weight
     rest = 1.0 - positive
     negative_sum = tally.total.sub_(tally.positive)
     total = tally.positive.mul_(positive).add_(negative_sum.mul_(rest))

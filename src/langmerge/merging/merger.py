@@ -23,6 +23,7 @@ from langmerge.errors import MergeError
 from langmerge.merging.composition import Composition, WholeModule, merge_entries
 from langmerge.merging.extras import merge_extras
 from langmerge.merging.factorize import side_by_side
+from langmerge.merging.kernels import load_for
 from langmerge.merging.preflight import check_mergeable
 from langmerge.merging.random import mask_key
 from langmerge.merging.schema import check_recipe, method_info
@@ -74,6 +75,8 @@ class Merger:
         check_mergeable(opened)
         self.device = _checked_device(device)
         # One module at a time fills a GPU.
+        if self.device.type == "cpu":
+            load_for(sum(s.out_features * s.in_features for a in opened for s in a.shapes.values()))
         self.workers = workers or (default_workers() if self.device.type == "cpu" else 1)
         self.inputs = self._in_canonical_order(opened)
         self.extras = merge_extras(self.adapters)

@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from langmerge.merging.vectors import Buffers, TaskVector, tiles
+from langmerge.merging.kernels import kernels
+from langmerge.merging.vectors import Buffers, TaskVector, flat, tiles
 
-_SAMPLE = 8192
+_SAMPLE = 2048
 _FEW = 2048
 # Half the width of the first bracket as a share of the entries: 3.6 standard deviations at worst.
-_MARGIN = 0.02
+_MARGIN = 0.04
 _FAR_BELOW = torch.finfo(torch.float32).min
 
 
@@ -53,6 +56,9 @@ def kth_largest_of_many(vectors: Callable[[], Iterable[TaskVector]], k: int) -> 
 
 def kth_largest(values: Tensor, k: int) -> float:
     """Return the `k`-th largest of `values` (`[n]`, float32)."""
+    if values.is_cpu:  # NumPy's partition is many times as fast as torch's sort and kthvalue
+        at = values.numel() - k
+        return float(np.partition(values.numpy(), at)[at])
     while values.numel() > _FEW:
         sample = values[:: values.numel() // 1024].sort(descending=True).values
         ranks = torch.full_like(sample, values.numel() / sample.numel()).double().cumsum(0)
@@ -111,6 +117,8 @@ def _sample(vector: TaskVector) -> Tensor:
 
 def _above_and_inside(vector: TaskVector, low: float, high: float) -> tuple[int, Tensor]:
     """Count the magnitudes above `high` and collect those in [`low`, `high`], in one pass."""
+    if compiled := kernels(vector.b):
+        return _above_and_inside_compiled(compiled, vector, low, high)
     device = vector.b.device
     buffers = Buffers(2, vector.shape, device)
     above = torch.zeros((), dtype=torch.float64, device=device)
@@ -123,6 +131,22 @@ def _above_and_inside(vector: TaskVector, low: float, high: float) -> tuple[int,
         # Push what is above far below, so that one comparison finds what is inside.
         inside.append(_at_least(x.add_(flags, alpha=_FAR_BELOW), low))
     return int(above), torch.cat(inside)
+
+
+def _above_and_inside_compiled(
+    compiled: Any, vector: TaskVector, low: float, high: float
+) -> tuple[int, Tensor]:
+    device = vector.b.device
+    buffers = Buffers(1, vector.shape, device)
+    above = np.zeros(1, dtype=np.int64)
+    inside: list[Tensor] = []
+    found = np.empty(buffers.size + 1, dtype=np.float32)
+    for tile in tiles(vector.shape, device):
+        (x,) = buffers.shaped(tile.shape)
+        vector.tile(tile, out=x)
+        count = compiled.above_and_inside(flat(x), np.float32(low), np.float32(high), found, above)
+        inside.append(torch.from_numpy(found[:count].copy()))
+    return int(above[0]), torch.cat(inside)
 
 
 def _at_least(x: Tensor, low: float) -> Tensor:

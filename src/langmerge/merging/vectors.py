@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -89,14 +90,19 @@ def tiles(shape: tuple[int, int], device: torch.device) -> Iterator[Tile]:
             yield Tile(top, min(top + height, rows), left, min(left + width, columns))
 
 
+def flat(tile: Tensor) -> np.ndarray:
+    """Return a contiguous tile on a CPU as a flat NumPy view `[n]`."""
+    return tile.view(-1).numpy()
+
+
 class Buffers:
     """Reusable memory for tiles, so that a pass over a matrix allocates nothing."""
 
     def __init__(self, count: int, shape: tuple[int, int], device: torch.device) -> None:
         """Make `count` buffers, each large enough for any tile of a matrix of `shape`."""
         largest = max((t.shape for t in tiles(shape, device)), key=lambda s: s[0] * s[1])
-        size = largest[0] * largest[1]
-        self._memory = torch.empty(count, size, dtype=torch.float32, device=device)
+        self.size = largest[0] * largest[1]
+        self._memory = torch.empty(count, self.size, dtype=torch.float32, device=device)
 
     def shaped(self, shape: tuple[int, int]) -> tuple[Tensor, ...]:
         """Return the buffers as matrices of `shape`, with whatever they held."""
