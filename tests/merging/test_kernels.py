@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -109,6 +110,20 @@ def test_a_step_of_a_users_own_works_beside_the_kernels(compiled, monkeypatch):
     np.testing.assert_array_equal(
         merge_entries(vectors, mine, 3.0), merge_entries(vectors, method, 3.0)
     )
+
+
+def test_a_large_merge_loads_them_in_the_background(monkeypatch):
+    """And a small one leaves Numba alone."""
+    asked = []
+    monkeypatch.setattr(kernels, "load", lambda: asked.append(True))
+    monkeypatch.setattr(kernels.STATE, "tried", False)
+    kernels.load_for(1_000_000)
+    assert not asked
+    kernels.load_for(500_000_000)
+    for thread in threading.enumerate():
+        if thread.name == "langmerge-kernels":
+            thread.join()
+    assert asked
 
 
 def run_python(code, folder):
