@@ -145,6 +145,29 @@ def test_without_dev_there_is_no_gate(project: Path) -> None:
         assess(open_workspace(project))
 
 
+def test_a_gate_split_is_what_releases_are_compared_on(project: Path) -> None:
+    folder = project.parent / "data" / TASK
+    for language in ("de", "en"):
+        (folder / language / "dev.jsonl").rename(folder / language / "gate.jsonl")
+    splits = ", ".join(
+        f"{s}: 'data/{TASK}/{{language}}/{s}.jsonl'" for s in ("train", "gate", "test")
+    )
+    text = project.read_text()
+    project.write_text(
+        text.replace(f"data: data/{TASK}/{{language}}/{{split}}.jsonl", f"data: {{{splits}}}")
+    )
+    run_project(project)
+
+    first = publish(project)
+    remerge(project, 0.5)
+    found = assess(open_workspace(project))
+
+    assert set(first.scores[TASK]["de"]) == {"gate", "test"}
+    assert {compared.split for compared in found.gate.compared} == {"gate"}
+    card = (project.parent / "released" / TASK / "README.md").read_text()
+    assert "| language | test | gate |" in card
+
+
 def test_an_update_says_what_changed(project: Path) -> None:
     first = publish(project)
     remerge(project, 0.5)

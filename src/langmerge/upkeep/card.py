@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from langmerge.markdown import code, code_block, escape, table
+from langmerge.markdown import Alignment, code, code_block, escape, table
 from langmerge.project import Project
 from langmerge.tables import METRIC_NAMES
 from langmerge.tasks import Task
@@ -112,17 +112,25 @@ def _scores(release: Release, task_name: str, task: Task | None) -> str:
     if task is not None:
         metric = METRIC_NAMES.get(task.primary_metric, task.primary_metric)
     scores = release.scores[task_name]
-    rows = [_score_row(escape(language), [each]) for language, each in scores.items()]
+    # Test, and what releases were compared on: gate or dev, which may differ between languages.
+    splits = sorted({split for each in scores.values() for split in each}, reverse=True)
+    rows = [_score_row(escape(language), [each], splits) for language, each in scores.items()]
     if len(rows) > 1:
-        rows.append(_score_row("mean", list(scores.values())))
-    shown = table(("language", "test", "dev"), rows, ("left", "right", "right"))
+        rows.append(_score_row("mean", list(scores.values()), splits))
+    right: Alignment = "right"
+    alignment = ("left", *(right for _ in splits))
+    shown = table(("language", *splits), rows, alignment)
     intro = f"In points of {metric} (0 to 100), on the project's own rows, seed {release.seed}."
     return f"{intro}\n\n{shown}"
 
 
-def _score_row(name: str, scores: Sequence[Mapping[str, float]]) -> tuple[str, ...]:
-    means = (fmean(by_split[split] for by_split in scores) for split in ("test", "dev"))
-    return name, *(f"{mean:.1f}" for mean in means)
+def _score_row(
+    name: str, scores: Sequence[Mapping[str, float]], splits: Sequence[str]
+) -> tuple[str, ...]:
+    """Return the means over the languages, a dash where one has no such split."""
+    found = ([by_split.get(split) for by_split in scores] for split in splits)
+    known = ([score for score in of_split if score is not None] for of_split in found)
+    return name, *(f"{fmean(s):.1f}" if len(s) == len(scores) else "-" for s in known)
 
 
 def _gate(release: Release) -> str:
