@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Collection, Iterable
 from functools import cached_property
 from pathlib import Path
@@ -84,7 +85,9 @@ def look_of(folder: Path, names: Iterable[str]) -> Look | None:
         found = {name: (folder / name).stat() for name in names}
     except (OSError, ValueError):
         return None
-    return {
-        name: [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
-        for name, status in found.items()
-    }
+    return {name: look_of_file(status) for name, status in found.items()}
+
+
+def look_of_file(status: os.stat_result) -> list[int]:
+    """Return what tells whether a file changed: size, times of last change, inode."""
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from langmerge.cli._console import DEFAULT_PROJECT, JsonOption, ProjectOption, out, show_json
-from langmerge.cli._format import time_span
+from langmerge.durations import time_text
 from langmerge.errors import UserError
 from langmerge.plan.graph import Kind
 from langmerge.project import load_project
@@ -73,13 +73,13 @@ def _table(bill: Bill) -> Table:
 
 
 def _numbers(run: RunBill) -> Iterator[str]:
-    yield time_span(run.makespan_seconds)
-    yield time_span(run.device_seconds)
+    yield time_text(run.makespan_seconds)
+    yield time_text(run.device_seconds)
     yield f"{_tokens(run) / 1000:.1f}k"
     for kind in _SHOWN:
-        yield time_span(run.by_kind[kind].device_seconds)
-    yield time_span(run.baseline.device_seconds)
-    yield time_span(run.failed.device_seconds)
+        yield time_text(run.by_kind[kind].device_seconds)
+    yield time_text(run.baseline.device_seconds)
+    yield time_text(run.failed.device_seconds)
 
 
 _JOULES_PER_WATT_HOUR = 3600.0
@@ -105,7 +105,7 @@ def _notes(bill: Bill) -> Iterator[str]:
         joules = [run.energy_joules for run in bill.runs if run.energy_joules is not None]
         energy = f", {sum(joules) / _JOULES_PER_WATT_HOUR:.1f} Wh" if joules else ""
         yield (
-            f"In all: makespan {time_span(bill.makespan_seconds)}, {hours:.4f} device-hours on "
+            f"In all: makespan {time_text(bill.makespan_seconds)}, {hours:.4f} device-hours on "
             f"{', '.join(devices) or 'an unknown device'}{price}{energy}. 'combined' is "
             "the baselines: their training and evaluations; 'device' also holds reading data."
         )
@@ -125,9 +125,9 @@ def _story(run: RunBill) -> Iterator[str]:
     if (saving := run.saving) is not None:
         compared = "less" if saving.share >= 0 else "more"
         yield (
-            f"{place}: {time_span(saving.update_seconds)} of device time all-in, "
+            f"{place}: {time_text(saving.update_seconds)} of device time all-in, "
             f"{abs(saving.share):.0%} {compared} than "
-            f"the {time_span(saving.retraining_seconds)} that "
+            f"the {time_text(saving.retraining_seconds)} that "
             f"training and evaluating combined on the same data takes ({saving.basis})."
         )
     for problem in run.problems:

@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from langmerge.cli._console import DEFAULT_PROJECT, JsonOption, ProjectOption, out, show_json
-from langmerge.cli._format import time_span
+from langmerge.durations import time_text
 from langmerge.plan import Decision
 from langmerge.plan.cache import PlanCache
 from langmerge.upkeep.bill import SECONDS_PER_HOUR, read_ledger
@@ -108,5 +108,5 @@ def _cost(estimate: Estimate, price_per_hour: float | None) -> str:
         return "no earlier run tells how long it takes"
     hours = estimate.seconds / SECONDS_PER_HOUR
     price = "" if price_per_hour is None else f", price {hours * price_per_hour:.2f}"
-    known = f"about {time_span(estimate.seconds)} ({hours:.3g} device-hours{price}) by earlier runs"
+    known = f"about {time_text(estimate.seconds)} ({hours:.3g} device-hours{price}) by earlier runs"
     return f"{known}, without {unknown} of which nothing is known" if unknown else known

@@ -19,6 +19,7 @@ from typing import Any
 
 from langmerge.canonical import digest_of, digest_of_file
 from langmerge.errors import StorageError
+from langmerge.seals import look_of_file
 from langmerge.store import Action, Store, write_atomically
 
 _FILE = "plan-cache.json"
@@ -51,11 +52,10 @@ class PlanCache:
 
     def digest_of_file(self, path: Path) -> str:
         """Return the SHA-256 of a file's bytes, from the cache while the file looks the same."""
-        name, status = str(path), path.stat()
-        look = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+        name, now = str(path), look_of_file(path.stat())
         known = self._files.get(name)
-        if known is None or known[0] != look:
-            known = self._files[name] = [look, digest_of_file(path)]
+        if known is None or known[0] != now:
+            known = self._files[name] = [now, digest_of_file(path)]
             self._is_new = True
         digest: str = known[1]
         return digest

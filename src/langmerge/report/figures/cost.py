@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import NamedTuple
 
+from langmerge.durations import time_text, time_unit
 from langmerge.report.document import Estimate, Figure
 from langmerge.report.drawing import WIDTH, Drawing, Item, Line, Scale, Text, shortened
 from langmerge.report.figures.models import marker, style_of
@@ -18,7 +19,6 @@ from langmerge.report.figures.plane import (
     bars,
     frame,
 )
-from langmerge.report.words import time_text, time_unit
 
 _KEY_ROW = 18.0
 

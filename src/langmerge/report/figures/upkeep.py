@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from langmerge.durations import time_text, time_unit
 from langmerge.report.document import Figure
 from langmerge.report.drawing import (
     WIDTH,
@@ -21,7 +22,7 @@ from langmerge.report.drawing import (
     tick_text,
 )
 from langmerge.report.figures.plane import FLOOR, HEIGHT, LEFT, NAMES, TOP, Named, frame, names
-from langmerge.report.words import moment_text, time_text, time_unit
+from langmerge.report.words import moment_text
 from langmerge.upkeep.bill import RunBill
 from langmerge.upkeep.releases import Release
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from statistics import fmean
 
+from langmerge.durations import time_text
 from langmerge.plan.graph import (
     BASE,
     BASELINES,
@@ -20,7 +21,6 @@ from langmerge.report.content import Report
 from langmerge.report.document import Block, Cell, Figures, Paragraph, Quantity, Section, Table
 from langmerge.report.figures.cost import Priced, cost_quality
 from langmerge.report.sections.scores import mean_of
-from langmerge.report.words import time_text
 
 
 def build(report: Report) -> Section:

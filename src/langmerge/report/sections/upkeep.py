@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from statistics import fmean
 
+from langmerge.durations import time_text
 from langmerge.report.content import Report
 from langmerge.report.document import Block, Cell, Figures, Paragraph, Quantity, Section, Table
 from langmerge.report.figures.upkeep import MOST_RUNS, release_scores, shares, timeline
-from langmerge.report.words import moment_text, time_text
+from langmerge.report.words import moment_text
 from langmerge.upkeep.bill import RunBill
 from langmerge.upkeep.releases import Release
 
