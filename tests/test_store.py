@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from langmerge.errors import StorageError
-from langmerge.store import Action, Store, write_atomically
+from langmerge.files import write_atomically
+from langmerge.store import Action, Store
 
 
 def put(store: Store, **files: str) -> str:

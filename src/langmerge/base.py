@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol
 
 from langmerge.canonical import digest_of, digest_of_file
 from langmerge.errors import BaseModelError, StorageError
-from langmerge.store import write_atomically
+from langmerge.files import write_atomically
 
 BaseKind = Literal["folder", "gguf", "hub"]
 

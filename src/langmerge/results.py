@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from langmerge import __version__
 from langmerge.engine import JobResult, Run
 from langmerge.errors import ProjectError
+from langmerge.files import write_atomically
 from langmerge.metrics import Metric
 from langmerge.plan import Job
 from langmerge.plan.graph import (
@@ -41,7 +42,7 @@ from langmerge.statistics import (
     retention,
     seed_spread,
 )
-from langmerge.store import Store, write_atomically
+from langmerge.store import Store
 from langmerge.tasks.predictions import PREDICTIONS_FILE, read_predictions
 from langmerge.workspace import Workspace
 

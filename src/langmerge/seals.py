@@ -22,6 +22,8 @@ from collections.abc import Collection, Iterable
 from functools import cached_property
 from pathlib import Path
 
+from langmerge.files import write_atomically
+
 Look = dict[str, list[int]]
 """File name in the object -> size, mtime and ctime in nanoseconds, inode."""
 
@@ -54,8 +56,6 @@ class Seals:
         Raises:
             StorageError: if the file cannot be written.
         """
-        from langmerge.store import write_atomically
-
         kept = {digest: look for digest, look in self._looks.items() if digest in digests}
         if len(kept) < len(self._looks):
             self._looks = kept

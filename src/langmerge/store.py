@@ -21,13 +21,10 @@ that is its last line.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import itertools
 import json
-import os
-import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -37,23 +34,13 @@ from typing import Any
 
 from langmerge.canonical import digest_of, digest_of_file
 from langmerge.errors import StorageError
+from langmerge.files import sync, sync_tree, write_atomically, writing
 from langmerge.seals import Seals, look_of
 
 Manifest = dict[str, dict[str, Any]]
 """File name in an object -> its `size` in bytes and `sha256`."""
 
 _MANIFEST = "manifest.json"
-_UNWRITABLE = {
-    errno.ENOSPC: "the disk is full; free space and run again",
-    errno.EDQUOT: "the disk quota is used up; free space and run again",
-    errno.EROFS: "the file system is read-only; choose a writable project folder",
-    errno.ENOTDIR: "a file stands where a folder is needed; choose another folder",
-    errno.EEXIST: "a file stands where a folder is needed; choose another folder",
-    errno.EACCES: "permission denied; choose a writable project folder",
-    errno.EPERM: "permission denied; choose a writable project folder",
-}
-_OS_ERROR_IN_WORDS = re.compile(r"\(os error (\d+)\)")
-"""How libraries written in Rust, safetensors among them, name the system's error."""
 _SEAL = ',\n "seal": "'
 
 
@@ -118,7 +105,7 @@ class Store:
                 build(folder)
                 manifest = _manifest_of(folder)
                 (folder / _MANIFEST).write_text(_pretty_json(manifest), encoding="utf-8")
-                _sync_tree(folder)
+                sync_tree(folder)
                 digest = digest_of(manifest)
                 folder.chmod(0o755)  # mkdtemp's is for its owner alone; a server may be another
                 self._publish(folder, digest)
@@ -229,7 +216,7 @@ class Store:
             if aside.exists():
                 shutil.rmtree(aside)
             folder.rename(aside)
-            _sync(folder.parent)
+            sync(folder.parent)
             shutil.rmtree(aside)
 
     def set_aside(self, path: Path) -> Path:
@@ -257,72 +244,13 @@ class Store:
         else:
             if (look := look_of(target, _files_of(target))) is not None:
                 self._seals.add(digest, look)
-        _sync(target.parent)
+        sync(target.parent)
 
     def _action_path(self, key: str) -> Path:
         return self.root / "actions" / f"{key}.json"
 
     def _object_path(self, digest: str) -> Path:
         return self.root / "objects" / digest
-
-
-@contextlib.contextmanager
-def writing(place: Path) -> Iterator[None]:
-    """Turn a full disk or a read-only folder into a `StorageError` that says so."""
-    try:
-        yield
-    except Exception as error:
-        if (code := _system_error(error)) in _UNWRITABLE:
-            raise StorageError(f"{place}: {_UNWRITABLE[code]}") from error
-        raise
-
-
-def _system_error(error: BaseException | None) -> int:
-    """Return the number of the system's error behind an exception, 0 if there is none.
-
-    A library's own exception has it in its words; ours for people have it in their cause.
-    """
-    while error is not None:
-        if isinstance(error, OSError) and error.errno is not None:
-            return error.errno
-        if (found := _OS_ERROR_IN_WORDS.search(str(error))) is not None:
-            return int(found[1])
-        error = error.__cause__
-    return 0
-
-
-@contextlib.contextmanager
-def new_folder(target: Path) -> Iterator[Path]:
-    """Yield a folder to fill, which takes `target`'s name only if the block succeeds.
-
-    Raises:
-        StorageError: if it cannot be written.
-    """
-    with writing(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-        try:
-            yield folder
-            folder.chmod(0o755)  # mkdtemp's is for its owner alone
-            folder.rename(target)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a UTF-8 text file so that a reader, or a crash, sees the old or the new whole file."""
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
-        _sync(path.parent)
 
 
 def _damage_of(folder: Path, digest: str) -> str | None:
@@ -377,18 +305,3 @@ def _seal_of(text: str) -> str:
 
 def _pretty_json(value: Any) -> str:
     return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-
-
-def _sync_tree(folder: Path) -> None:
-    for path in folder.rglob("*"):
-        if path.is_file():
-            _sync(path)
-    _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

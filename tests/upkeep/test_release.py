@@ -14,8 +14,8 @@ from projects import make_project, rows, write_rows
 from langmerge.adapter import Adapter
 from langmerge.cli.run import run_project
 from langmerge.errors import GateRefused, ProjectError, StorageError
+from langmerge.files import write_atomically
 from langmerge.project import load_project
-from langmerge.store import write_atomically
 from langmerge.tasks.predictions import PREDICTIONS_FILE, read_predictions, write_predictions
 from langmerge.upkeep import release as release_module
 from langmerge.upkeep.garbage import collect_garbage

@@ -15,7 +15,7 @@ from langmerge.cli._console import JsonOption, err, show_json, show_warnings
 from langmerge.cli.analyze import escaped
 from langmerge.cli.results import show_table
 from langmerge.errors import ProjectError, UserError
-from langmerge.store import write_atomically
+from langmerge.files import write_atomically
 
 if TYPE_CHECKING:
     from langmerge.harness.results import HarnessResults

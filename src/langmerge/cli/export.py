@@ -25,8 +25,8 @@ def export(  # noqa: PLR0917 - a verb's options, given by name
     project: ProjectOption = DEFAULT_PROJECT,
 ) -> None:
     """Write the merged model as a PEFT adapter, or as a checkpoint plain transformers loads."""
+    from langmerge.files import new_folder
     from langmerge.selection import select
-    from langmerge.store import new_folder
 
     if folder.exists():
         raise ProjectError(f"{folder}: already there, left as it is; choose another folder")

@@ -25,8 +25,9 @@ from typing import Any
 
 from langmerge.engine.energy import joules_between, read_counters
 from langmerge.errors import LangmergeError, StorageError
+from langmerge.files import writing
 from langmerge.plan import Decision
-from langmerge.store import Action, writing
+from langmerge.store import Action
 
 LEDGER_FILE = "ledger.jsonl"
 

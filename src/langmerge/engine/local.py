@@ -15,11 +15,12 @@ from typing import Any, Literal, TextIO
 from langmerge.canonical import digest_of
 from langmerge.engine.ledger import Ledger
 from langmerge.errors import BaseModelError, LangmergeError, StorageError
+from langmerge.files import writing
 from langmerge.plan import Decision, Job, Planner, job_graph
 from langmerge.plan.graph import BASELINES, train_id
 from langmerge.plan.keys import Facts
 from langmerge.plan.lock import Lock
-from langmerge.store import Action, writing
+from langmerge.store import Action
 
 Outcome = Literal["ran", "reused", "stale", "left", "failed", "skipped"]
 

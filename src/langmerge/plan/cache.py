@@ -19,8 +19,9 @@ from typing import Any
 
 from langmerge.canonical import digest_of, digest_of_file
 from langmerge.errors import StorageError
+from langmerge.files import write_atomically
 from langmerge.seals import look_of_file
-from langmerge.store import Action, Store, write_atomically
+from langmerge.store import Action, Store
 
 _FILE = "plan-cache.json"
 _VERSION = 1

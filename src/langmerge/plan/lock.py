@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from langmerge.errors import ProjectError
-from langmerge.store import Action, write_atomically
+from langmerge.files import write_atomically
+from langmerge.store import Action
 
 LOCK_FILE = "langmerge.lock"
 _VERSION = 1

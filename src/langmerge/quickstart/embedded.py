@@ -9,8 +9,8 @@ from typing import Literal
 
 from langmerge.data.config import SPLITS
 from langmerge.errors import ProjectError
+from langmerge.files import write_atomically
 from langmerge.project import PROJECT_FILE
-from langmerge.store import write_atomically
 
 QuickstartTask = Literal["sentiment", "reasoning", "summarization"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from langmerge.cache import cache_folder
 from langmerge.errors import BaseModelError, MissingExtraError
-from langmerge.store import writing
+from langmerge.files import writing
 
 TERMS = (
     "Gemma 3 270M is provided under and subject to the Gemma Terms of Use "

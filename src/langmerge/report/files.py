@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from langmerge.errors import StorageError
+from langmerge.files import writing
 from langmerge.report.content import Report
 from langmerge.report.html import to_html
 from langmerge.report.markdown import to_markdown
 from langmerge.report.sections import document
 from langmerge.report.tables import to_csv
-from langmerge.store import writing
 
 PAGE = "report.html"
 MARKDOWN = "report.md"

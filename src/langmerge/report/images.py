@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from langmerge.errors import MissingExtraError
+from langmerge.files import writing
 from langmerge.report.document import Document
 from langmerge.report.drawing import Box, Drawing, Line, Marker, Style, Text
 from langmerge.report.svg import outline
-from langmerge.store import writing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

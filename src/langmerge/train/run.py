@@ -27,8 +27,8 @@ from langmerge.adapter import Adapter
 from langmerge.canonical import canonical_json, digest_of
 from langmerge.encoding import Example
 from langmerge.errors import DataError, StorageError, UserError
+from langmerge.files import writing
 from langmerge.model import BaseModel
-from langmerge.store import writing
 from langmerge.tensors import bytes_of
 from langmerge.train.batches import Batch, Sampler, collate
 from langmerge.train.config import LoraSettings, TrainConfig

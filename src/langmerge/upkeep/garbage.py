@@ -13,10 +13,11 @@ from typing import Any, Literal
 from langmerge.canonical import canonical_json, digest_of
 from langmerge.engine.local import held
 from langmerge.errors import StorageError
+from langmerge.files import writing
 from langmerge.plan import plan
 from langmerge.plan.lock import LOCK_FILE
 from langmerge.results import RESULTS_FILE
-from langmerge.store import Action, Store, writing
+from langmerge.store import Action, Store
 from langmerge.upkeep.serving import RELEASED_FOLDER
 from langmerge.workspace import Workspace
 

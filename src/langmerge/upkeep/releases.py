@@ -23,7 +23,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from langmerge import __version__
 from langmerge.canonical import digest_of
 from langmerge.errors import ProjectError, StorageError
-from langmerge.store import Store, write_atomically
+from langmerge.files import write_atomically
+from langmerge.store import Store
 from langmerge.upkeep.gate import GateResult
 
 ByLanguage = dict[str, dict[str, str]]

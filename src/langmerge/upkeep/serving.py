@@ -13,8 +13,9 @@ import tempfile
 from pathlib import Path
 
 from langmerge.errors import StorageError
+from langmerge.files import new_folder, writing
 from langmerge.project import Project
-from langmerge.store import Store, new_folder, writing
+from langmerge.store import Store
 from langmerge.upkeep.card import CARD_FILE, model_card
 from langmerge.upkeep.releases import Release, Releases
 

@@ -1,0 +1,102 @@
+"""Files written so that a reader, or a crash, sees all of them or nothing; full disks are named."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from langmerge.errors import StorageError
+
+_UNWRITABLE = {
+    errno.ENOSPC: "the disk is full; free space and run again",
+    errno.EDQUOT: "the disk quota is used up; free space and run again",
+    errno.EROFS: "the file system is read-only; choose a writable project folder",
+    errno.ENOTDIR: "a file stands where a folder is needed; choose another folder",
+    errno.EEXIST: "a file stands where a folder is needed; choose another folder",
+    errno.EACCES: "permission denied; choose a writable project folder",
+    errno.EPERM: "permission denied; choose a writable project folder",
+}
+_OS_ERROR_IN_WORDS = re.compile(r"\(os error (\d+)\)")
+"""How libraries written in Rust, safetensors among them, name the system's error."""
+
+
+@contextlib.contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """Turn a full disk or a read-only folder into a `StorageError` that says so."""
+    try:
+        yield
+    except Exception as error:
+        if (code := _system_error(error)) in _UNWRITABLE:
+            raise StorageError(f"{place}: {_UNWRITABLE[code]}") from error
+        raise
+
+
+def _system_error(error: BaseException | None) -> int:
+    """Return the number of the system's error behind an exception, 0 if there is none.
+
+    A library's own exception has it in its words; ours for people have it in their cause.
+    """
+    while error is not None:
+        if isinstance(error, OSError) and error.errno is not None:
+            return error.errno
+        if (found := _OS_ERROR_IN_WORDS.search(str(error))) is not None:
+            return int(found[1])
+        error = error.__cause__
+    return 0
+
+
+@contextlib.contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """Yield a folder to fill, which takes `target`'s name only if the block succeeds.
+
+    Raises:
+        StorageError: if it cannot be written.
+    """
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        try:
+            yield folder
+            folder.chmod(0o755)  # mkdtemp's is for its owner alone
+            folder.rename(target)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a UTF-8 text file so that a reader, or a crash, sees the old or the new whole file."""
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+        sync(path.parent)
+
+
+def sync_tree(folder: Path) -> None:
+    """Make the system write a folder and all files below it to the disk."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            sync(path)
+    sync(folder)
+
+
+def sync(path: Path) -> None:
+    """Make the system write a file, or the names in a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
