@@ -13,7 +13,6 @@ from langmerge.analysis.clusters import average_linkage, distances
 from langmerge.analysis.cosines import Similarity, gram, similarity
 from langmerge.analysis.factored import Changes, Svd, read, svd
 from langmerge.analysis.kept import Inside, inside, kept
-from langmerge.analysis.places import by_layer, by_type
 from langmerge.analysis.record import Analysis
 from langmerge.analysis.signs import SignCounts, count_signs, signs
 from langmerge.analysis.spectra import Spectrum, mean_spectrum, spectrum
@@ -22,6 +21,7 @@ from langmerge.errors import AdapterError
 from langmerge.merging.preflight import check_mergeable
 from langmerge.merging.threads import default_workers, map_threads
 from langmerge.metrics.base import Floats
+from langmerge.places import by_layer, by_type
 
 
 @dataclass(frozen=True)

@@ -160,6 +160,7 @@ class Workbench:
             rank=recipe.rank,
             seed=recipe.seed,
             space=recipe.space,
+            layer_scales=recipe.layer_scales,
             on_progress=progress,
             **recipe.parameters,
         )

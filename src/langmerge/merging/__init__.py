@@ -48,6 +48,7 @@ def merge(
     on_progress: Callable[[int, int], None] | None = None,
     workers: int | None = None,
     profile: str | None = None,
+    layer_scales: Sequence[float] | None = None,
     device: str = "cpu",
     **parameters: Any,
 ) -> Adapter:
@@ -67,6 +68,7 @@ def merge(
         on_progress: called with (modules done, modules in all).
         workers: how many modules are merged at a time; as many as there are cores by default.
         profile: `mergekit` or `knots`, to take the defaults of that tool.
+        layer_scales: factors on the merge, one for each of so many bands of layers.
         device: where modules are merged; results are equal in all bits on one device only.
         **parameters: the method's own parameters (`density`, `lambda_`, ...).
 
@@ -79,7 +81,10 @@ def merge(
     """
     from langmerge.merging import engine
 
-    common = {"weights": weights, "rank": rank, "seed": seed, "space": space, "profile": profile}
+    common = {
+        "weights": weights, "rank": rank, "seed": seed, "space": space, "profile": profile,
+        "layer_scales": layer_scales,
+    }  # fmt: skip
     return engine.merge(
         adapters,
         method,
@@ -103,6 +108,7 @@ def into_model(
     on_progress: Callable[[int, int], None] | None = None,
     workers: int | None = None,
     profile: str | None = None,
+    layer_scales: Sequence[float] | None = None,
     device: str = "cpu",
     **parameters: Any,
 ) -> Path:
@@ -124,6 +130,7 @@ def into_model(
         on_progress: called with (tensors done, tensors in all).
         workers: as for `merge`.
         profile: as for `merge`.
+        layer_scales: as for `merge`.
         device: as for `merge`.
         **parameters: the method's own parameters.
 
@@ -137,7 +144,10 @@ def into_model(
     """
     from langmerge.merging import full_model
 
-    common = {"weights": weights, "rank": rank, "seed": seed, "space": space, "profile": profile}
+    common = {
+        "weights": weights, "rank": rank, "seed": seed, "space": space, "profile": profile,
+        "layer_scales": layer_scales,
+    }  # fmt: skip
     return full_model.into_model(
         adapters,
         base,

@@ -24,6 +24,7 @@ from langmerge.merging.composition import Composition, WholeModule, merge_entrie
 from langmerge.merging.extras import merge_extras
 from langmerge.merging.factorize import side_by_side
 from langmerge.merging.kernels import load_for
+from langmerge.merging.layers import scales_by_module
 from langmerge.merging.preflight import check_mergeable
 from langmerge.merging.random import mask_key
 from langmerge.merging.schema import check_recipe, method_info
@@ -81,6 +82,7 @@ class Merger:
         self.inputs = self._in_canonical_order(opened)
         self.extras = merge_extras(self.adapters)
         self.modules = sorted({module for a in self.adapters for module in a.modules})
+        self._scales = scales_by_module(self.modules, self.recipe.layer_scales or (1.0,))
         self._method = method_info(self.recipe.method).build(**self.recipe.parameters)
         self._statistics = self._survey()
 
@@ -91,6 +93,10 @@ class Merger:
 
     def module(self, module: str) -> Merged:
         """Merge one module; an adapter that does not adapt it has a task vector of zero there."""
+        merged = self._merged(module)
+        return merged if (scale := self._scales[module]) == 1.0 else _scaled(merged, scale)
+
+    def _merged(self, module: str) -> Merged:
         total_weight = math.fsum(x.weight for x in self.inputs)
         if isinstance(self._method, WholeModule):
             return self._method.merge(self._task_vectors(module), total_weight)
@@ -153,6 +159,12 @@ class Merger:
         """Yield one adapter's task vectors in the recipe's space, a module at a time."""
         for module in self.modules:
             yield from (v for v in self._coordinates(module)[0] if v.owner == owner)
+
+
+def _scaled(merged: Merged, scale: float) -> Merged:
+    if isinstance(merged, Product):
+        return Product(merged.b * scale, merged.a)
+    return merged * scale
 
 
 def _checked_device(name: str) -> torch.device:

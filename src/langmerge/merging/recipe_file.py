@@ -21,7 +21,7 @@ from langmerge.errors import MergeError, did_you_mean
 from langmerge.merging.schema import check_recipe, method_info
 
 _OWN_KEYS = ("adapters", "method", "output", "base", "into_model")
-_RECIPE_KEYS = ("weights", "rank", "space", "seed", "profile")
+_RECIPE_KEYS = ("weights", "rank", "space", "seed", "profile", "layer_scales")
 
 
 @dataclass(frozen=True)

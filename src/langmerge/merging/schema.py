@@ -17,7 +17,7 @@ from langmerge.merging.registry import SPACES, MethodInfo, Parameter, Spec, regi
 __all__ = ["MethodInfo", "Parameter", "Recipe", "Spec", "check_recipe", "method_info", "methods"]
 
 _ENERGY = re.compile(r"energy:(0?\.\d+|1(\.0*)?)")
-_COMMON = ("weights", "rank", "space", "seed", "profile")
+_COMMON = ("weights", "rank", "space", "seed", "profile", "layer_scales")
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Recipe:
         rank: `full`, a number, or `energy:SHARE`.
         space: the space the method works in.
         seed: what random masks are drawn from.
+        layer_scales: factors on the merge by bands of layers (see `layers`), or None.
     """
 
     method: str
@@ -39,6 +40,7 @@ class Recipe:
     rank: int | str = "full"
     space: str = "dense"
     seed: int = 0
+    layer_scales: tuple[float, ...] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the recipe as it is written in YAML and JSON, defaults included."""
@@ -49,6 +51,8 @@ class Recipe:
             "rank": self.rank,
             "space": self.space,
             "seed": self.seed,
+            # Left out where there are none, so that keys of older recipes stay what they are.
+            **({"layer_scales": list(self.layer_scales)} if self.layer_scales else {}),
         }
 
 
@@ -80,7 +84,8 @@ def check_recipe(
 
     Args:
         method: a method's name or alias.
-        parameters: the method's parameters, and optionally `weights`, `rank`, `space` and `seed`.
+        parameters: the method's parameters, and optionally `weights`, `rank`, `space`,
+            `seed` and `layer_scales`.
             `lambda` and `lambda_` are the same; None stands for the default. `profile` takes the
             defaults from another tool (see `profiles`).
         n_adapters: how many adapters will be merged, where that is known.
@@ -115,6 +120,7 @@ def check_recipe(
         rank=_checked_rank(given.get("rank", "full"), info.name),
         space=_checked_space(given.get("space", info.space), info),
         seed=_checked_seed(given.get("seed", 0), info.name),
+        layer_scales=_checked_scales(given.get("layer_scales"), info.name),
     )
 
 
@@ -183,3 +189,18 @@ def _checked_seed(seed: Any, method: str) -> int:
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise MergeError(f"{method}: seed is {seed!r}, expected a whole number from 0")
     return seed
+
+
+def _checked_scales(scales: Any, method: str) -> tuple[float, ...] | None:
+    if scales is None:
+        return None
+    is_list = isinstance(scales, Sequence) and not isinstance(scales, str) and len(scales) > 0
+    if not is_list or not all(
+        isinstance(scale, int | float) and not isinstance(scale, bool) and math.isfinite(scale)
+        for scale in scales
+    ):
+        raise MergeError(
+            f"{method}: layer_scales is {scales!r}, expected a list of numbers, one for each band "
+            "of layers, such as [0.8, 1, 1.2]"
+        )
+    return tuple(float(scale) for scale in scales)

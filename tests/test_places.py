@@ -1,6 +1,6 @@
 import pytest
 
-from langmerge.analysis.places import by_layer, by_type, layer_and_type
+from langmerge.places import by_layer, by_type, layer_and_type
 
 
 @pytest.mark.parametrize(
