@@ -36,7 +36,7 @@ STEP_VERSIONS: Mapping[Kind, int] = {"data": 1, "train": 1, "merge": 1, "evaluat
 CONTINUED = "continued"
 """The part of a training's document that says which adapter it starts from, and how."""
 
-_NO_EFFECT = {"gradient_checkpointing"}
+_NO_EFFECT = {"gradient_checkpointing", "grouping"}
 """Training settings that change what training costs, and nothing about its result."""
 
 

@@ -1,19 +1,28 @@
-"""Encoded rows in, adapter out.
+"""Encoded rows in, adapters out.
 
 Importing this package imports no torch: the project file needs `langmerge.train.config` alone.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from langmerge.train.loop import TrainResult, train_adapter
+    from langmerge.train.group import train_adapter, train_adapters
+    from langmerge.train.lesson import Lesson, StepTaken, Trainings, TrainResult
 
-__all__ = ["TrainResult", "train_adapter"]
+_PLACES = {
+    "Lesson": "lesson",
+    "StepTaken": "lesson",
+    "TrainResult": "lesson",
+    "Trainings": "lesson",
+    "train_adapter": "group",
+    "train_adapters": "group",
+}
+
+__all__ = ["Lesson", "StepTaken", "TrainResult", "Trainings", "train_adapter", "train_adapters"]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _PLACES:
         raise AttributeError(f"module 'langmerge.train' has no attribute '{name}'")
-    from langmerge.train import loop
-
-    return getattr(loop, name)
+    return getattr(import_module(f"langmerge.train.{_PLACES[name]}"), name)

@@ -59,6 +59,11 @@ class TrainConfig(Settings):
     adam_epsilon: float = Field(default=1e-8, gt=0)
     max_length: PositiveInt = Field(default=512, description="tokens of prompt and completion")
     gradient_checkpointing: bool = False
+    grouping: Literal["auto", "probe", "grouped", "sequential"] = Field(
+        default="auto",
+        description="several adapters in one step, or one after the other; auto: on a GPU a few "
+        "steps each way, then the faster; on a CPU one after the other",
+    )
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto", description="of the frozen base; auto: float32 on a CPU, bfloat16 on a GPU"
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,37 +16,13 @@ from langmerge.model import BaseModel
 from langmerge.quiet import quiet_transformers
 from langmerge.train.batches import Batch
 from langmerge.train.config import LoraSettings, TrainConfig
+from langmerge.train.lesson import TrainResult
 from langmerge.train.lora import attached, to_adapter
 from langmerge.train.loss import backward_through_head
 from langmerge.train.run import AdapterRun
 
 OnStep = Callable[[int, int, float], None]
 """Called with the steps done, the steps in all, and the last step's mean loss in nats."""
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """A trained adapter and what it took, over all processes that worked on it.
-
-    Attributes:
-        adapter: the adapter, fp32, in memory.
-        steps: optimizer steps.
-        losses: of each step: mean over its supervised tokens, in nats.
-        tokens: that went through the model, without padding.
-        padded_tokens: the same with padding.
-        supervised_tokens: that the loss was taken on.
-        seconds: wall-clock time.
-        micro_batch_size: examples that went through the model at once, in the end.
-    """
-
-    adapter: Adapter
-    steps: int
-    losses: tuple[float, ...]
-    tokens: int
-    padded_tokens: int
-    supervised_tokens: int
-    seconds: float
-    micro_batch_size: int
 
 
 def train_adapter(
@@ -110,6 +85,7 @@ def train_adapter(
         supervised_tokens=progress.supervised_tokens,
         seconds=progress.seconds,
         micro_batch_size=run.micro_batch_size,
+        best_step=progress.step,
     )
 
 
