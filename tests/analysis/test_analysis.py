@@ -454,3 +454,33 @@ def test_shapes_that_do_not_match_are_named(adapters) -> None:
 def test_density_out_of_range(adapters, density) -> None:
     with pytest.raises(ValueError, match="density is"):
         analyze(adapters, density=density)
+
+
+def test_differences_to_an_ancestor_are_what_is_compared(adapters, merged):
+    """The same numbers as of adapters that hold the differences themselves."""
+    start = Adapter.from_factors(
+        {m: f for m, f in factors_of(8, scale=0.2).items() if m == "layers.0.attn.q"},
+        base_model="toy",
+    )
+
+    def difference(adapter):
+        made = {}
+        for module in adapter.modules:
+            f = adapter.factors(module)
+            made[module] = LoraFactors(a=f.a, b=f.b * f.scale)
+            if module in start.shapes:
+                s = start.factors(module)
+                b = torch.cat([f.b * f.scale, -s.b * s.scale], dim=1)
+                made[module] = LoraFactors(a=torch.cat([f.a, s.a]), b=b)
+        return Adapter.from_factors(made, base_model="toy")
+
+    expected = analyze(
+        {name: difference(adapter) for name, adapter in adapters.items()},
+        merged=difference(merged),
+        density=DENSITY,
+    )
+    found = analyze(adapters, merged=merged, density=DENSITY, ancestor=start)
+    assert_alike(found, expected)
+    assert found.whole.norms != analyze(adapters, density=None).whole.norms
+    with pytest.raises(MergeError, match=r"ancestor .* which"):
+        analyze({name: adapters[name] for name in ("de", "fr")}, ancestor=adapters["de"])

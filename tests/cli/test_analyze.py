@@ -64,6 +64,13 @@ def test_json(folder) -> None:
     assert len(found["joins"]) == 1
 
 
+def test_differences_to_an_ancestor(folder) -> None:
+    arguments = (folder / "de", folder / "fr", "--density", "0", "--json")
+    plain = json.loads(call(*arguments))
+    found = json.loads(call(*arguments, "--ancestor", folder / "[red]ja"))
+    assert found["whole"]["norms"] != plain["whole"]["norms"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

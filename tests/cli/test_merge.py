@@ -170,3 +170,29 @@ def test_no_adapters(
 def test_the_record_is_json(folders: list[str], tmp_path: Path) -> None:
     call("merge", *folders, "-o", str(tmp_path / "m"))
     assert json.loads((tmp_path / "m" / "langmerge_recipe.json").read_text())["adapters"]
+
+
+def test_merging_differences_to_an_ancestor(folders: list[str], tmp_path: Path) -> None:
+    start = adapter(7)
+    call(
+        "merge", *folders, "--method", "task_arithmetic", "-o", str(tmp_path / "out"),
+        "--ancestor", str(start.save(tmp_path / "start")),
+    )  # fmt: skip
+    made = Adapter.load(tmp_path / "out")
+    assert made.recipe is not None
+    assert made.recipe["ancestor"] == start.digest
+    expected = merge(list(map(Path, folders)), "task_arithmetic", ancestor=start)
+    assert made.digest == expected.digest
+
+
+def test_an_ancestor_of_another_shape_is_refused(
+    folders: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    start = adapter(7, rows=13).save(tmp_path / "start")
+    arguments = ("-o", str(tmp_path / "out"), "--ancestor", str(start))
+    said = refused(monkeypatch, capsys, "merge", *folders, *arguments)
+    assert "ancestor" in said
+    assert "13 x 8" in said

@@ -25,6 +25,7 @@ rank: energy:0.99
 output: merged
 base: model
 into_model: true
+ancestor: start
 """
 
 
@@ -40,6 +41,7 @@ def test_our_own_form(tmp_path):
     }
     assert (order.output, order.base) == (tmp_path / "merged", tmp_path / "model")
     assert order.into_model
+    assert order.ancestor == tmp_path / "start"
     assert order.checked().options["lambda_"] == 0.8
 
 

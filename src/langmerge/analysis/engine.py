@@ -11,7 +11,7 @@ import numpy as np
 from langmerge.adapter import Adapter
 from langmerge.analysis.clusters import average_linkage, distances
 from langmerge.analysis.cosines import Similarity, gram, similarity
-from langmerge.analysis.factored import Changes, Svd, read, svd
+from langmerge.analysis.factored import Changes, Svd, minus, read, svd
 from langmerge.analysis.kept import Inside, inside, kept
 from langmerge.analysis.record import Analysis
 from langmerge.analysis.signs import SignCounts, count_signs, signs
@@ -53,6 +53,7 @@ def analyze(
     decompose_merged: bool = True,
     on_progress: Callable[[int, int], None] | None = None,
     workers: int | None = None,
+    ancestor: Adapter | str | Path | None = None,
 ) -> Analysis:
     """Compare the task vectors of adapters of one base model.
 
@@ -68,6 +69,8 @@ def analyze(
             lies inside its subspaces. A merge of full rank takes most of the time.
         on_progress: called with (modules done, modules in all).
         workers: how many modules are computed at a time; as many as there are cores by default.
+        ancestor: the adapter that all of them started from: what is compared is how far each has
+            come from it, and the merged one too.
 
     Raises:
         AdapterError: if there are fewer than two adapters, or one cannot be read or holds NaN.
@@ -81,11 +84,13 @@ def analyze(
         raise ValueError(f"density is {density}, expected a number above 0 and at most 1")
     opened = [_open(adapter) for adapter in adapters.values()]
     merge = [] if merged is None else [_open(merged)]
-    check_mergeable(opened + merge)
+    start = None if ancestor is None else _open(ancestor)
+    check_mergeable(opened + merge, start)
     names = sorted({module for adapter in opened + merge for module in adapter.modules})
 
     def compare(module: str) -> _Module:
-        changes = [read(adapter, module) for adapter in opened + merge]
+        origin = None if start is None else read(start, module)
+        changes = [minus(read(adapter, module), origin) for adapter in opened + merge]
         return _compare(changes, len(opened), density, decompose_merged)
 
     modules: dict[str, _Module] = {}

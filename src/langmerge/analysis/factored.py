@@ -61,6 +61,16 @@ def read(adapter: Adapter, module: str) -> Factored | None:
     return Factored(b=factors.b.double() * factors.scale, a=factors.a.double())
 
 
+def minus(change: Factored | None, start: Factored | None) -> Factored | None:
+    """Return `b a - b_0 a_0` in factors, `[b, -b_0] [a; a_0]`; None where neither is there."""
+    if start is None:
+        return change
+    if change is None:
+        return Factored(b=-start.b, a=start.a)
+    b = torch.cat([change.b, -start.b], dim=1)
+    return Factored(b=b, a=torch.cat([change.a, start.a], dim=0))
+
+
 def svd(change: Factored) -> Svd:
     """Decompose a change without forming it.
 

@@ -30,6 +30,10 @@ def analyze(
     merged: Annotated[
         Path | None, typer.Option(help="A merged adapter's folder: what it keeps of each.")
     ] = None,
+    ancestor: Annotated[
+        Path | None,
+        typer.Option(help="The adapter that all of them started from: differences to it compare."),
+    ] = None,
     density: Annotated[
         float, typer.Option(help="Share of entries kept before signs are compared; 0: no signs.")
     ] = 0.2,
@@ -47,6 +51,7 @@ def analyze(
         analysis = compare(
             folders,
             merged=merged,
+            ancestor=ancestor,
             density=density or None,
             on_progress=lambda done, total: progress.update(task, completed=done, total=total),
         )

@@ -45,6 +45,10 @@ def merge(  # noqa: PLR0917 - a verb's options, given by name
     into_model: Annotated[
         bool, typer.Option("--into-model", help="Write a full checkpoint, not an adapter.")
     ] = False,
+    ancestor: Annotated[
+        Path | None,
+        typer.Option(help="The adapter that all of them started from; differences to it merge."),
+    ] = None,
     device: Annotated[str, typer.Option(help="Where to merge: cpu, or cuda.")] = "cpu",
     recipe: Annotated[
         Path | None, typer.Option(help="A recipe in YAML, ours or mergekit's.")
@@ -79,6 +83,7 @@ def merge(  # noqa: PLR0917 - a verb's options, given by name
             output=output,
             base=base,
             into_model=into_model or None,
+            ancestor=ancestor,
         ),
         device,
     )
@@ -91,15 +96,15 @@ def carry_out(order: Any, device: str = "cpu") -> None:
 
     order = order.checked()
     check_target(order.output)
-    report = merging.inspect_adapters(order.adapters)
+    report = merging.inspect_adapters(order.adapters, order.ancestor)
     show_warnings(list(report.warnings))
     if report.problems:
         raise MergeError(report.problems[0])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         with _bar("merging") as on_progress:
-            shared = {"method": order.method, "on_progress": on_progress, "device": device}
-            arguments = shared | order.options
+            shared = {"on_progress": on_progress, "device": device, "ancestor": order.ancestor}
+            arguments = {"method": order.method} | shared | order.options
             if order.into_model:
                 merging.into_model(order.adapters, order.base, order.output, **arguments)
             else:

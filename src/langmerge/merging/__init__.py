@@ -50,6 +50,7 @@ def merge(
     profile: str | None = None,
     layer_scales: Sequence[float] | None = None,
     device: str = "cpu",
+    ancestor: Adapter | str | Path | None = None,
     **parameters: Any,
 ) -> Adapter:
     """Merge LoRA adapters of one base model into one adapter.
@@ -70,6 +71,8 @@ def merge(
         profile: `mergekit` or `knots`, to take the defaults of that tool.
         layer_scales: factors on the merge, one for each of so many bands of layers.
         device: where modules are merged; results are equal in all bits on one device only.
+        ancestor: the adapter that all of them started from, or its folder: their differences to it
+            are merged, and it is added back.
         **parameters: the method's own parameters (`density`, `lambda_`, ...).
 
     Returns:
@@ -92,6 +95,7 @@ def merge(
         on_progress=on_progress,
         workers=workers,
         device=device,
+        ancestor=ancestor,
     )
 
 
@@ -110,6 +114,7 @@ def into_model(
     profile: str | None = None,
     layer_scales: Sequence[float] | None = None,
     device: str = "cpu",
+    ancestor: Adapter | str | Path | None = None,
     **parameters: Any,
 ) -> Path:
     """Merge LoRA adapters and write base plus merge as a checkpoint for plain transformers.
@@ -132,6 +137,7 @@ def into_model(
         profile: as for `merge`.
         layer_scales: as for `merge`.
         device: as for `merge`.
+        ancestor: as for `merge`.
         **parameters: the method's own parameters.
 
     Returns:
@@ -157,11 +163,17 @@ def into_model(
         on_progress=on_progress,
         workers=workers,
         device=device,
+        ancestor=ancestor,
     )
 
 
-def inspect_adapters(adapters: Sequence[Adapter | str | Path]) -> Report:
-    """Say what adapters are and whether they merge, from configurations and headers alone."""
+def inspect_adapters(
+    adapters: Sequence[Adapter | str | Path], ancestor: Adapter | str | Path | None = None
+) -> Report:
+    """Say what adapters are and whether they merge, from configurations and headers alone.
+
+    With an ancestor, also whether they can have started from it.
+    """
     from langmerge.merging.preflight import inspect
 
-    return inspect(adapters)
+    return inspect(adapters, ancestor)

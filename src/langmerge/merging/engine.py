@@ -30,6 +30,7 @@ def merge(
     on_progress: Callable[[int, int], None] | None = None,
     workers: int | None = None,
     device: str = "cpu",
+    ancestor: Adapter | str | Path | None = None,
 ) -> Adapter:
     """Merge adapters into one; see `langmerge.merging.merge`.
 
@@ -40,8 +41,9 @@ def merge(
         on_progress: called with (modules done, modules in all).
         workers: how many modules are merged at a time; as many as there are cores by default.
         device: where the modules are merged.
+        ancestor: the adapter that all of them started from.
     """
-    merger = Merger(adapters, method, options, workers, device)
+    merger = Merger(adapters, method, options, workers, device, ancestor=ancestor)
 
     def merge_one(module: str) -> Compressed:
         product, energy, kept = at_rank(merger.module(module), merger.recipe.rank)

@@ -36,6 +36,7 @@ def into_model(
     on_progress: Callable[[int, int], None] | None = None,
     workers: int | None = None,
     device: str = "cpu",
+    ancestor: Adapter | str | Path | None = None,
 ) -> Path:
     """Merge adapters and write base plus merge as a checkpoint; see `langmerge.merging.into_model`.
 
@@ -48,10 +49,11 @@ def into_model(
         on_progress: called with (tensors done, tensors in all).
         workers: how many tensors are merged at a time; as many as there are cores by default.
         device: where the modules are merged.
+        ancestor: the adapter that all of them started from.
     """
     checkpoint, folder = Checkpoint(base), Path(out)
     refuse_unwritable(folder, checkpoint.size)
-    merger = Merger(adapters, method, options, workers, device)
+    merger = Merger(adapters, method, options, workers, device, ancestor=ancestor)
     plan = _Plan(checkpoint, merger)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from langmerge.adapter import Adapter
+from langmerge.adapter import Adapter, LoraFactors
 from langmerge.errors import MergeError
 from langmerge.merging.composition import Composition, WholeModule, merge_entries
 from langmerge.merging.extras import merge_extras
@@ -32,6 +32,9 @@ from langmerge.merging.spaces import SPACES
 from langmerge.merging.spaces.types import Decode
 from langmerge.merging.threads import default_workers, map_threads
 from langmerge.merging.vectors import Merged, Product, TaskVector
+
+# Shares are quotients in float32; their sum is one if it is nearer to it than this.
+_FLOAT32_NOISE = 1e-6
 
 
 class MergeWarning(UserWarning):
@@ -48,8 +51,13 @@ class Weighted(NamedTuple):
 class Merger:
     """Adapters that fit together, and a recipe.
 
+    With an ancestor `s_0 B_0 A_0`, from which all adapters were trained on, what is merged is how
+    far each has come from it, `s B A - s_0 B_0 A_0 = [s B, -s_0 B_0] [A; A_0]`, and the ancestor
+    is added to what comes out.
+
     Attributes:
         recipe: the checked recipe.
+        ancestor: the adapter that all of them started from, or None.
         inputs: the adapters and their weights, in an order that depends on their contents alone.
         modules: the modules that any of them adapts, sorted.
         extras: the tensors beside LoRA factors that all of them have.
@@ -64,6 +72,8 @@ class Merger:
         options: Mapping[str, Any],
         workers: int | None = None,
         device: str = "cpu",
+        *,
+        ancestor: Adapter | str | Path | None = None,
     ) -> None:
         """Check the recipe and the adapters' headers, then read the adapters once.
 
@@ -72,8 +82,9 @@ class Merger:
             AdapterError: if an adapter cannot be read, or holds NaN or infinity.
         """
         self.recipe = check_recipe(method, options, len(adapters))
-        opened = [a if isinstance(a, Adapter) else Adapter.load(a) for a in adapters]
-        check_mergeable(opened)
+        opened = [_opened(adapter) for adapter in adapters]
+        self.ancestor = None if ancestor is None else _opened(ancestor)
+        check_mergeable(opened, self.ancestor)
         self.device = _checked_device(device)
         # One module at a time fills a GPU.
         if self.device.type == "cpu":
@@ -93,15 +104,18 @@ class Merger:
 
     def module(self, module: str) -> Merged:
         """Merge one module; an adapter that does not adapt it has a task vector of zero there."""
-        merged = self._merged(module)
-        return merged if (scale := self._scales[module]) == 1.0 else _scaled(merged, scale)
+        total_weight, scale = math.fsum(x.weight for x in self.inputs), self._scales[module]
+        origin, method = self._origin(module), self._method
+        if isinstance(method, Composition) and method.linear and self.recipe.space == "dense":
+            method = replace(method, scale=method.scale * scale)
+            return _weighted_sum(self._changes(module), method, total_weight, origin)
+        merged = self._merged(module, total_weight)
+        return _plus(merged if scale == 1.0 else _scaled(merged, scale), origin)
 
-    def _merged(self, module: str) -> Merged:
-        total_weight = math.fsum(x.weight for x in self.inputs)
+    def _merged(self, module: str, total_weight: float) -> Merged:
+        """Merge one module's task vectors."""
         if isinstance(self._method, WholeModule):
             return self._method.merge(self._task_vectors(module), total_weight)
-        if self._method.linear and self.recipe.space == "dense":
-            return _weighted_sum(self._task_vectors(module), self._method, total_weight)
         coordinates, decode = self._coordinates(module)
         return decode(merge_entries(coordinates, self._method, total_weight))
 
@@ -111,6 +125,7 @@ class Merger:
         return {
             "recipe": self.recipe.as_dict() | {"weights": weights},
             "adapters": [x.adapter.digest for x in self.inputs],
+            **({} if self.ancestor is None else {"ancestor": self.ancestor.digest}),
             "versions": {"langmerge": _own_version(), "torch": torch.__version__},
         }
 
@@ -133,6 +148,18 @@ class Merger:
         return [Weighted(adapters[i], weights[i]) for i in order]
 
     def _task_vectors(self, module: str) -> list[TaskVector]:
+        """Return what is merged: the adapters' changes, or their differences to the ancestor."""
+        origin, changes = self._origin(module), self._changes(module)
+        return changes if origin is None else [_minus(change, origin) for change in changes]
+
+    def _origin(self, module: str) -> Product | None:
+        """Return the ancestor's change of a module; None where it makes none."""
+        if self.ancestor is None or module not in self.ancestor.shapes:
+            return None
+        change = _change(self.ancestor.factors(module), self.device)
+        return change if bool(change.b.any()) else None
+
+    def _changes(self, module: str) -> list[TaskVector]:
         return [
             _task_vector(x, module, self.recipe.seed, self.device)
             for x in self.inputs
@@ -167,6 +194,10 @@ def _scaled(merged: Merged, scale: float) -> Merged:
     return merged * scale
 
 
+def _opened(adapter: Adapter | str | Path) -> Adapter:
+    return adapter if isinstance(adapter, Adapter) else Adapter.load(adapter)
+
+
 def _checked_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
@@ -178,26 +209,58 @@ def _checked_device(name: str) -> torch.device:
 
 
 def _task_vector(x: Weighted, module: str, seed: int, device: torch.device) -> TaskVector:
-    factors = x.adapter.factors(module)
+    change = _change(x.adapter.factors(module), device)
     return TaskVector(
-        b=factors.b.to(device, torch.float32) * factors.scale,
-        a=factors.a.to(device, torch.float32),
+        b=change.b,
+        a=change.a,
         weight=x.weight,
         key=mask_key(seed, x.adapter.digest, module),
         owner=x.adapter.digest,
     )
 
 
+def _change(factors: LoraFactors, device: torch.device) -> Product:
+    """Return a module's change as float32 factors, the scale folded into the first."""
+    b = factors.b.to(device, torch.float32) * factors.scale
+    return Product(b=b, a=factors.a.to(device, torch.float32))
+
+
+def _minus(vector: TaskVector, origin: Product) -> TaskVector:
+    """Return `b a - b_0 a_0` in factors: `[b, -b_0] [a; a_0]`."""
+    b = torch.cat([vector.b, -origin.b], dim=1)
+    return replace(vector, b=b, a=torch.cat([vector.a, origin.a], dim=0))
+
+
+def _plus(merged: Merged, origin: Product | None) -> Merged:
+    if origin is None:
+        return merged
+    if isinstance(merged, Product):
+        b = torch.cat([merged.b, origin.b], dim=1)
+        return Product(b=b, a=torch.cat([merged.a, origin.a], dim=0))
+    return torch.addmm(merged, origin.b, origin.a)
+
+
 def _weighted_sum(
-    vectors: Sequence[TaskVector], composition: Composition, total_weight: float
+    vectors: Sequence[TaskVector],
+    composition: Composition,
+    total_weight: float,
+    origin: Product | None,
 ) -> Product:
-    """Merge linearly in factor space: `sum c_i b_i a_i = [c_1 b_1 ... c_n b_n] [a_1; ...; a_n]`."""
+    """Merge linearly in factor space: `sum c_i b_i a_i = [c_1 b_1 ... c_n b_n] [a_1; ...; a_n]`.
+
+    With an ancestor, `d_0 + sum c_i (d_i - d_0) = sum c_i d_i + (1 - sum c_i) d_0`: its factors
+    enter once, and not at all where the shares add up to one.
+    """
     everyone = torch.tensor(total_weight)
     shares = [
         float(composition.combine(torch.tensor(v.weight), everyone)) * composition.scale
         for v in vectors
     ]
-    return side_by_side([replace(v, weight=c) for v, c in zip(vectors, shares, strict=True)])
+    parts = [replace(v, weight=c) for v, c in zip(vectors, shares, strict=True)]
+    rest = 1.0 - math.fsum(shares)
+    if origin is not None and abs(rest) > _FLOAT32_NOISE:
+        parts.append(TaskVector(b=origin.b, a=origin.a, weight=rest))
+    return side_by_side(parts)
 
 
 def _own_version() -> str:

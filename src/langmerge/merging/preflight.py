@@ -68,16 +68,20 @@ class Report:
         return {"mergeable": self.mergeable} | asdict(self)
 
 
-def inspect(adapters: Sequence[Adapter | str | Path]) -> Report:
-    """Return what adapters are, and everything that stands against merging them."""
-    opened: list[Adapter] = []
+def inspect(
+    adapters: Sequence[Adapter | str | Path], ancestor: Adapter | str | Path | None = None
+) -> Report:
+    """Return what adapters are, and everything that stands against merging them.
+
+    Args:
+        adapters: the adapters, or their folders.
+        ancestor: what all of them started from, if anything.
+    """
     problems: list[str] = []
-    for adapter in adapters:
-        try:
-            opened.append(adapter if isinstance(adapter, Adapter) else Adapter.load(adapter))
-        except AdapterError as error:
-            problems.append(str(error))
+    opened = list(_openable(adapters, problems))
     problems += _problems(opened)
+    for start in _openable([] if ancestor is None else [ancestor], problems):
+        problems += _no_descendants(opened, start)
     return Report(
         adapters=tuple(_summary(adapter) for adapter in opened),
         problems=tuple(problems),
@@ -85,10 +89,26 @@ def inspect(adapters: Sequence[Adapter | str | Path]) -> Report:
     )
 
 
-def check_mergeable(adapters: Sequence[Adapter]) -> None:
-    """Raise MergeError with the first reason why the adapters cannot be merged."""
+def check_mergeable(adapters: Sequence[Adapter], ancestor: Adapter | None = None) -> None:
+    """Raise MergeError with the first reason why the adapters cannot be merged.
+
+    Args:
+        adapters: the adapters.
+        ancestor: what all of them started from, if anything.
+    """
     for problem in _problems(adapters):
         raise MergeError(problem)
+    for problem in () if ancestor is None else _no_descendants(adapters, ancestor):
+        raise MergeError(problem)
+
+
+def _openable(adapters: Sequence[Adapter | str | Path], problems: list[str]) -> Iterator[Adapter]:
+    """Yield the adapters that can be opened; add to `problems` why others cannot."""
+    for adapter in adapters:
+        try:
+            yield adapter if isinstance(adapter, Adapter) else Adapter.load(adapter)
+        except AdapterError as error:
+            problems.append(str(error))
 
 
 def _summary(adapter: Adapter) -> Summary:
@@ -164,6 +184,25 @@ def _different_shapes(adapters: Sequence[Adapter]) -> Iterator[str]:
                     f"{adapter.source}: module '{module}' is an embedding in one adapter and a "
                     f"linear layer in {known.source}"
                 )
+
+
+def _no_descendants(adapters: Sequence[Adapter], ancestor: Adapter) -> Iterator[str]:
+    """Yield why adapters cannot have started from an ancestor: training keeps modules and base."""
+    for adapter in adapters:
+        for problem in (
+            *_different_bases(adapter, ancestor),
+            *_different_layouts(adapter, ancestor),
+            *_different_shapes((adapter, ancestor)),
+        ):
+            yield f"ancestor {problem}"
+        if missing := [name for name in ancestor.modules if name not in adapter.shapes]:
+            yield (
+                f"ancestor {ancestor.source}: adapts '{missing[0]}', which {adapter.source} does "
+                "not, so that did not start from it; name the ancestor of these adapters, or none"
+            )
+        if ancestor.extras.keys() - adapter.extras.keys():
+            name = min(ancestor.extras.keys() - adapter.extras.keys())
+            yield f"ancestor {ancestor.source}: {extra_refusal(name, f'not in {adapter.source}')}"
 
 
 def _different_extras(adapters: Sequence[Adapter]) -> Iterator[str]:

@@ -20,7 +20,7 @@ import yaml
 from langmerge.errors import MergeError, did_you_mean
 from langmerge.merging.schema import check_recipe, method_info
 
-_OWN_KEYS = ("adapters", "method", "output", "base", "into_model")
+_OWN_KEYS = ("adapters", "ancestor", "method", "output", "base", "into_model")
 _RECIPE_KEYS = ("weights", "rank", "space", "seed", "profile", "layer_scales")
 
 
@@ -35,6 +35,7 @@ class MergeOrder:
         output: the folder to write.
         base: the base checkpoint's folder.
         into_model: whether a full checkpoint is written.
+        ancestor: the folder of the adapter that all of them started from.
         notes: keys of the file that have no effect here, and why.
     """
 
@@ -44,6 +45,7 @@ class MergeOrder:
     output: Path | None = None
     base: Path | None = None
     into_model: bool = False
+    ancestor: Path | None = None
     notes: tuple[str, ...] = ()
 
     def changed(self, options: Mapping[str, Any], **values: Any) -> MergeOrder:
@@ -113,6 +115,7 @@ def _own(value: Mapping[str, Any], path: Path) -> MergeOrder:
         output=resolved(value.get("output"), path),
         base=resolved(value.get("base"), path),
         into_model=bool(value.get("into_model", False)),
+        ancestor=resolved(value.get("ancestor"), path),
     )
 
 
