@@ -178,7 +178,10 @@ class Comparison(Difference):
 
 
 class JobCost(_Part):
-    """What became of a job in the last run, and what its result cost when it was made."""
+    """What became of a job in the last run, and what its result cost when it was made.
+
+    Costs are null where nothing is known of them, as of an adapter that was trained elsewhere.
+    """
 
     id: str
     kind: str
@@ -479,7 +482,8 @@ def _adjusted(family: Mapping[str, _Differing]) -> dict[str, _Differing]:
 def _cost(result: JobResult) -> JobCost:
     ledger: Mapping[str, object] = result.action.ledger if result.action else {}
     job = result.decision.job
-    known = {name: ledger.get(name) for name in _LEDGER_FIELDS}
+    # Of an adapter that was adopted, the ledger knows what taking it in cost, not its training.
+    known = {name: None if "adopted" in ledger else ledger.get(name) for name in _LEDGER_FIELDS}
     # A training that was killed and resumed took longer than its last process.
     known["seconds"] = ledger.get("training_seconds", known["seconds"])
     return JobCost(

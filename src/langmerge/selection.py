@@ -71,12 +71,12 @@ def select(
     """
     workspace = open_workspace(project_file)
     project = workspace.project
-    task = _one_of(task, project.tasks, "task")
+    task = one_of(task, project.tasks, "task")
     if language is None and any_language and model != INDIVIDUAL:
         language = next(iter(project.languages))
-    language = _one_of(language, project.languages, "language")
+    language = one_of(language, project.languages, "language")
     recipes = [merged(recipe) for recipe in project.merge]
-    model = _one_of(model or recipes[0], [*recipes, BASE, INDIVIDUAL, *BASELINES], "model")
+    model = one_of(model or recipes[0], [*recipes, BASE, INDIVIDUAL, *BASELINES], "model")
     planner = workspace.planner()
     decisions = {decision.job.id: decision for decision in plan(planner)}
 
@@ -106,7 +106,12 @@ def _made_by(project: Project, task: str, language: str, model: str) -> str | No
     return merge_id(task, model.partition(":")[2], seed)
 
 
-def _one_of(name: str | None, known: Iterable[str], what: str) -> str:
+def one_of(name: str | None, known: Iterable[str], what: str) -> str:
+    """Return a name given by an option, or the only one there is.
+
+    Raises:
+        ProjectError: if it is not known, or left out where there are several.
+    """
     names = list(known)
     if name is None and len(names) == 1:
         return names[0]

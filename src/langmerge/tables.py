@@ -147,7 +147,12 @@ def _training_cost(found: Results, average: Average) -> tuple[str, str]:
     trained = [job for job in _training_jobs(found, average.task) if _baseline(job) == own]
     seconds = sum(job.seconds or 0 for job in trained)
     tokens = sum(job.tokens or 0 for job in trained)
-    return f"{seconds:.0f} s", f"{tokens / 1000:.1f}k"
+    more = "+?" if any(job.seconds is None for job in trained if job.outcome in _USED) else ""
+    return f"{seconds:.0f} s{more}", f"{tokens / 1000:.1f}k{more}"
+
+
+_USED = ("ran", "reused", "stale")
+"""Outcomes of trainings that left an adapter; without a time, it was adopted."""
 
 
 def _training_jobs(found: Results, task: str) -> list[JobCost]:
@@ -195,6 +200,16 @@ def _notes(found: Results, task: str) -> Iterator[str]:
             f"Test rows: {rows}. The interval is of the mean; it resamples groups of rows, jointly "
             "over languages. Time and tokens: of training all adapters a model is made of"
             f"{', with every seed' if len(seeds) > 1 else ''}."
+        )
+    adopted = [
+        job.id.split("/")[2]
+        for job in _training_jobs(found, task)
+        if job.outcome in _USED and job.seconds is None
+    ]
+    if adopted:
+        yield (
+            f"+?: the adapters of {', '.join(dict.fromkeys(adopted))} were adopted; what their "
+            "training cost is not known"
         )
     for compared in found.comparisons:
         if compared.task == task:

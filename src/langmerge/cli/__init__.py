@@ -13,6 +13,7 @@ import typer
 
 from langmerge import __version__
 from langmerge.cli._console import show_error
+from langmerge.cli.adopt import adopt
 from langmerge.cli.analyze import analyze
 from langmerge.cli.check import check
 from langmerge.cli.cost import cost
@@ -62,6 +63,7 @@ for verb in (
     release,
     history,
     rollback,
+    adopt,
     cost,
     verify,
     gc,

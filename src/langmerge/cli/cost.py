@@ -122,6 +122,8 @@ def _story(run: RunBill) -> Iterator[str]:
         yield f"{place}: {hours:.4f} device-hours, price {_money(run.price)}."
     if run.kind != "initial" and run.trained:
         yield f"{place}: trained {'; '.join(run.trained)}."
+    if run.adopted:
+        yield f"{place}: took in {'; '.join(run.adopted)}. What their training cost is not known."
     if (saving := run.saving) is not None:
         compared = "less" if saving.share >= 0 else "more"
         yield (

@@ -137,7 +137,7 @@ def _problems(adapters: Sequence[Adapter]) -> Iterator[str]:
 
 
 def _different_bases(first: Adapter, other: Adapter) -> Iterator[str]:
-    if first.base_model and other.base_model and not _same_base(first.base_model, other.base_model):
+    if first.base_model and other.base_model and not same_base(first.base_model, other.base_model):
         yield (
             f"{other.source}: its base model is '{other.base_model}', but that of {first.source} "
             f"is '{first.base_model}'; only adapters of one base model can be merged"
@@ -149,7 +149,7 @@ def _different_bases(first: Adapter, other: Adapter) -> Iterator[str]:
         )
 
 
-def _same_base(first: str, second: str) -> bool:
+def same_base(first: str, second: str) -> bool:
     """Whether two names can be one model: a path and a hub name agree if their last parts do."""
     if first == second:
         return True

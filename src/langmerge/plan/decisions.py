@@ -16,8 +16,10 @@ from langmerge.plan.cache import PlanCache
 from langmerge.plan.data import facts_of, identify_sources, peek
 from langmerge.plan.graph import COMBINED, COMBINED_CONTINUED, Job, data_id, job_graph, train_id
 from langmerge.plan.keys import (
+    ADOPTED,
     CONTINUED,
     Facts,
+    comparable,
     continued,
     data_document,
     differences,
@@ -135,6 +137,8 @@ class Planner:
         return "; ".join(changed) or "the same rows"
 
     def _decide(self, job: Job, document: dict[str, Any]) -> Decision:
+        if (kept := self._adopted(job, document)) is not None:
+            return kept
         # The continued baseline must not become the combined model when that is trained anew.
         is_of_its_own = job.is_baseline and job.model == COMBINED_CONTINUED
         if not is_of_its_own and (result := self._find(document)) is not None:
@@ -146,7 +150,7 @@ class Planner:
             document = self._continuing(job, document, last)
             if (result := self._find(document)) is not None:
                 return _reuse(job, document, result)
-        changes = differences(last.document, document)
+        changes = differences(*comparable(last.document, document))
         reason = self._words(job, [name for name in changes if not name.startswith(CONTINUED)])
         if not reason:
             reason = self._words(job, changes)
@@ -156,6 +160,16 @@ class Planner:
             reason = f"{reason}; `langmerge run --baselines` retrains it"
             return Decision(job, "stale", reason, document, last)
         return Decision(job, "run", reason, document)
+
+    def _adopted(self, job: Job, document: dict[str, Any]) -> Decision | None:
+        """Return the decision to keep an adopted adapter, while what it stands for is the same."""
+        last = self._last_result(job) if job.kind == "train" else None
+        if last is None or ADOPTED not in last.document:
+            return None
+        if differences(*comparable(last.document, document)):
+            return None
+        reason = f"adopted from {last.document[ADOPTED]['source']}"
+        return Decision(job, "reuse", reason, last.document, last)
 
     def _find(self, document: Mapping[str, Any]) -> Action | None:
         if self.cache is not None:
@@ -247,6 +261,7 @@ def _reuse(job: Job, document: Mapping[str, Any], result: Action) -> Decision:
 
 def _only_newer_data(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """Whether two training documents differ in nothing but rows, languages, and the start."""
+    old, new = comparable(old, new)
     shared = old["data"].keys() & new["data"].keys()
 
     def apart_from_data(document: Mapping[str, Any]) -> dict[str, Any]:

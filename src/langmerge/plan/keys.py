@@ -36,6 +36,12 @@ STEP_VERSIONS: Mapping[Kind, int] = {"data": 1, "train": 1, "merge": 1, "evaluat
 CONTINUED = "continued"
 """The part of a training's document that says which adapter it starts from, and how."""
 
+ADOPTED = "adopted"
+"""The part of a training's document that says which adapter, trained elsewhere, stands for it."""
+
+_STANDS_FOR = ("base", "data", "task", "seed")
+"""What an adopted adapter stands for: how it was trained is not known, so no setting is named."""
+
 _NO_EFFECT = {"gradient_checkpointing", "grouping"}
 """Training settings that change what training costs, and nothing about its result."""
 
@@ -199,6 +205,27 @@ def continued(
 def from_scratch(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return a training's document without what it was continued from."""
     return {name: value for name, value in document.items() if name != CONTINUED}
+
+
+def adopted(document: Mapping[str, Any], adapter: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a training's document for an adapter that was trained elsewhere.
+
+    Args:
+        document: of training from scratch.
+        adapter: what tells the adapter: its digest, and the names it came under.
+    """
+    known = {name: document[name] for name in ("kind", "step", *_STANDS_FOR)}
+    return {**known, ADOPTED: dict(adapter)}
+
+
+def comparable(
+    old: Mapping[str, Any], new: Mapping[str, Any]
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Return two documents of a training; of an adopted adapter's only what it stands for."""
+    if ADOPTED not in old:
+        return old, new
+    before, after = ({name: of[name] for name in _STANDS_FOR} for of in (old, new))
+    return before, after
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -19,7 +19,7 @@ from langmerge.plan.graph import BASELINES, COMBINED, Kind
 
 SECONDS_PER_HOUR = 3600.0
 
-RunKind = Literal["initial", "update", "rebuild", "baseline"]
+RunKind = Literal["initial", "update", "rebuild", "baseline", "adoption"]
 
 
 class _Part(BaseModel):
@@ -30,7 +30,8 @@ class Entry(_Part):
     """A line of the ledger: one attempt at a job.
 
     `inputs` are digests by language: of the rows trained on, or of the adapters merged.
-    `training_seconds` is over all processes that worked on a training, killed ones too.
+    `training_seconds` is over all processes that worked on a training, killed ones too. An
+    `adopted` adapter was trained elsewhere: its entry tells what taking it in cost, no more.
     """
 
     run: str
@@ -58,6 +59,7 @@ class Entry(_Part):
     peak_gpu_memory_bytes: int | None = None
     device: str | None = None
     energy_joules: float | None = None
+    adopted: bool = False
 
     @property
     def is_finished(self) -> bool:
@@ -118,8 +120,9 @@ class RunBill(_Part):
         started: when its first attempt began, UTC.
         kind: `initial` for jobs done for the first time, `update` if a job was done with other
             inputs than before, `rebuild` if a lost result was made again, `baseline` if only the
-            combined model was.
+            combined model was, `adoption` if adapters were only taken in.
         trained: adapters trained, with the reason.
+        adopted: adapters trained elsewhere and taken in; what that training cost is not known.
         makespan_seconds: wall-clock of the run.
         device_seconds: of all its attempts.
         price: of these, where a price was given.
@@ -137,6 +140,7 @@ class RunBill(_Part):
     started: datetime
     kind: RunKind
     trained: list[str]
+    adopted: list[str] = []
     makespan_seconds: float
     device_seconds: float
     price: float | None
@@ -226,7 +230,7 @@ def _run_bill(
     own: Sequence[Entry], kind: RunKind, retrainings: _Retrainings, price_per_hour: float | None
 ) -> RunBill:
     """Return the bill of one run from its attempts."""
-    finished = [e for e in own if e.is_finished and not e.is_baseline]
+    finished = [e for e in own if e.is_finished and not e.is_baseline and not e.adopted]
     failed = [e for e in own if not e.is_finished]
     device_seconds = sum(entry.seconds for entry in own)
     joules = [e.energy_joules for e in own if e.energy_joules is not None]
@@ -236,6 +240,7 @@ def _run_bill(
         started=own[0].started,
         kind=kind,
         trained=_unique(f"{e.task} {e.language}: {e.reason}" for e in finished if _trains(e)),
+        adopted=_unique(f"{e.task} {e.language}: {e.reason}" for e in own if e.adopted),
         makespan_seconds=max(entry.run_seconds for entry in own),
         device_seconds=device_seconds,
         price=_price(device_seconds, price_per_hour),
@@ -252,6 +257,8 @@ def _run_bill(
 
 def _kind_of(own: Sequence[Entry], done: Mapping[str, set[str]]) -> RunKind:
     """Return what a run was, given the keys with which each job was done before it."""
+    if all(entry.adopted for entry in own):
+        return "adoption"
     if all(entry.is_baseline for entry in own):
         return "baseline"
     again = [entry for entry in own if entry.job in done and not entry.is_baseline]
@@ -344,7 +351,7 @@ _KINDS: tuple[Kind, ...] = ("data", "train", "merge", "evaluate")
 
 
 def _trains(entry: Entry) -> bool:
-    return entry.kind == "train" and not entry.is_baseline
+    return entry.kind == "train" and not entry.is_baseline and not entry.adopted
 
 
 def _cost(entries: Iterable[Entry]) -> Cost:

@@ -69,7 +69,7 @@ class _History:
         self._last: dict[str, Entry] = {}
         self._alike: dict[tuple[str, ...], list[float]] = defaultdict(list)
         for entry in entries:
-            if entry.is_finished:
+            if entry.is_finished and not entry.adopted:
                 self._last[entry.job] = entry
                 for group in _groups(entry.kind, entry.model, entry.task):
                     self._alike[group].append(entry.whole_seconds / (entry.rows or 1))

@@ -1,0 +1,253 @@
+"""Adapters that were trained elsewhere, taken into a project as a language's own.
+
+Whatever trained it (PEFT, TRL, axolotl, LLaMA-Factory), an adapter is two files: its configuration
+and its safetensors. Nothing else of its folder is opened: optimizer states and training arguments
+are pickles, which can run code when read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from langmerge.canonical import digest_of
+from langmerge.check import check_data
+from langmerge.engine.ledger import Ledger
+from langmerge.engine.local import held
+from langmerge.errors import AdapterError, DataError, ProjectError
+from langmerge.merging.preflight import same_base
+from langmerge.plan import Decision, Job, Planner, job_graph
+from langmerge.plan.data import facts_of, read_splits
+from langmerge.plan.graph import data_id, train_id
+from langmerge.plan.keys import adopted, job_document
+from langmerge.plan.lock import Lock
+from langmerge.selection import one_of
+from langmerge.store import Action
+from langmerge.workspace import Workspace
+
+if TYPE_CHECKING:
+    from langmerge.adapter import Adapter
+    from langmerge.model import BaseModel
+
+_CONFIG_NAME = "adapter_config.json"
+
+
+@dataclass(frozen=True)
+class Adoption:
+    """An adapter that was taken in.
+
+    Attributes:
+        job: the training whose result it is now.
+        digest: of its content.
+        modules: how many modules it adapts.
+        ranks: the ranks that occur, ascending.
+        warnings: what to know of it.
+    """
+
+    job: Job
+    digest: str
+    modules: int
+    ranks: tuple[int, ...]
+    warnings: tuple[str, ...]
+
+
+def adopt(
+    workspace: Workspace,
+    language: str,
+    path: Path,
+    *,
+    task: str | None = None,
+    seed: int | None = None,
+) -> Adoption:
+    """Make an adapter from elsewhere the result of a language's training.
+
+    It stands for the language's present rows: when they, the prompt or the base change, the
+    language is trained by the project, from scratch or from the adapter, as `update.mode` says.
+
+    Args:
+        workspace: the project.
+        language: whose adapter it is.
+        path: its folder, or a training's output folder that holds one adapter.
+        task: may be left out where the project has one only.
+        seed: of the run whose adapter it is to be; the first by default.
+
+    Raises:
+        ProjectError: for an unknown language, task or seed.
+        AdapterError: if it is no LoRA adapter, does not fit the base, or is not finite.
+        DataError: if the language's data are wrong.
+        StorageError: if another process holds the project, or the store cannot be written.
+    """
+    from langmerge.adapter import Adapter
+    from langmerge.model import load_skeleton, refuse_unfit_adapter
+
+    project, resolved = workspace.project, workspace.base
+    task = one_of(task, project.tasks, "task")
+    language = one_of(language, project.languages, "language")
+    job = _training(workspace, task, language, seed)
+    folder = adapter_folder(path)
+    adapter = Adapter.load(folder)
+    warnings = [*_other_base(workspace, adapter), *_other_shape(workspace, language, adapter)]
+    skeleton = load_skeleton(resolved)
+    own = _plain(workspace, adapter)
+    refuse_unfit_adapter(skeleton, own)
+    known = {"adapter": adapter.digest, "source": _name(folder), "base_model": adapter.base_model}
+    with held(workspace.store.root):
+        document = adopted(_document(workspace, job), known)
+        # Who held the project before may have written the lock since it was read.
+        workspace.lock.jobs = Lock.load(project.folder).jobs
+        ledger = Ledger(workspace.store.root)
+        decision = Decision(job, "run", f"adopted from {known['source']}", document)
+        with ledger.attempt(decision, digest_of(document)) as attempt:
+            output = workspace.store.put(lambda target: _save(own, target))
+            attempt.made({"adopted": True})
+        action = workspace.store.record(
+            Action(digest_of(document), document, output, {"adopted": known}, attempt.cost)
+        )
+        ledger.finished(decision, action)
+        workspace.lock.update({job.id: action})
+    ranks = sorted({shape.rank for shape in own.shapes.values()})
+    return Adoption(job, adapter.digest, len(own.modules), tuple(ranks), tuple(warnings))
+
+
+def adapter_folder(path: Path) -> Path:
+    """Return the folder of the one adapter at a path: the path itself, or its only one below.
+
+    Raises:
+        AdapterError: if there is none, or several.
+    """
+    if (path / _CONFIG_NAME).is_file() or not path.is_dir():
+        return path  # loading it says what is wrong
+    found = sorted(config.parent for config in path.glob(f"*/{_CONFIG_NAME}"))
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise AdapterError(
+            f"{path}: no {_CONFIG_NAME} in it or in its folders; give the folder that peft's "
+            "save_pretrained, or a trainer, wrote the adapter to"
+        )
+    names = ", ".join(folder.name for folder in found)
+    raise AdapterError(f"{path}: holds {len(found)} adapters ({names}); give the folder of one")
+
+
+def _training(workspace: Workspace, task: str, language: str, seed: int | None) -> Job:
+    seeds = workspace.project.seeds_for(task)
+    if seed is not None and seed not in seeds:
+        raise ProjectError(
+            f"--seed {seed}: the project has no such run of {task} (it has "
+            f"{', '.join(map(str, seeds))}); add it to seeds:, or leave --seed out"
+        )
+    wanted = train_id(task, language, seeds[0] if seed is None else seed)
+    jobs = {job.id: job for job in job_graph(workspace.project)}
+    return jobs[wanted]
+
+
+def _other_base(workspace: Workspace, adapter: Adapter) -> list[str]:
+    """Refuse an adapter of another base as far as names can tell; else say where they differ."""
+    base, named = workspace.base, adapter.base_model
+    location = str(base.location)
+    if named is None:
+        return [f"{adapter.source}: does not name its base; nothing but its shapes tells it fits"]
+    if base.kind == "hub" and _is_hub_name(named) and named.casefold() != location.casefold():
+        raise AdapterError(
+            f"{adapter.source}: was trained on '{named}', the project's base is {base.name}; "
+            "adopt adapters of that base only"
+        )
+    if base.revision and adapter.revision not in (None, "main", base.revision):
+        raise AdapterError(
+            f"{adapter.source}: was trained on revision '{adapter.revision}' of its base, the "
+            f"project's is {base.name}; set base: to that revision, or train on this one"
+        )
+    if not same_base(named, location):
+        return [
+            f"{adapter.source}: names '{named}' as its base, the project's is {base.name}; the "
+            "shapes agree, but only you can tell that the weights do"
+        ]
+    return []
+
+
+def _is_hub_name(name: str) -> bool:
+    parts = name.split("/")
+    return len(parts) == 2 and parts[0] not in ("", ".", "..", "~")
+
+
+def _other_shape(workspace: Workspace, language: str, adapter: Adapter) -> list[str]:
+    """Say so if the project would train the language with another rank or scale."""
+    from langmerge.train.lora import rank_and_scale
+
+    lora = workspace.project.adapter_for(language)
+    for module, shape in adapter.shapes.items():
+        rank, scale = rank_and_scale(module, lora)
+        found = shape.rank, adapter.scale(module)
+        if (rank, round(scale, 6)) != (found[0], round(found[1], 6)):
+            return [
+                f"{adapter.source}: rank {found[0]} and scale {found[1]:g}, where the project "
+                f"trains with {rank} and {scale:g}; newer rows train it anew with these, and "
+                "`update.mode: continue` cannot go on from it; set "
+                f"languages.{language}.adapter: to keep its shape"
+            ]
+    return []
+
+
+def _plain(workspace: Workspace, adapter: Adapter) -> Adapter:
+    """Return the adapter's factors alone, as an adapter of the project's base.
+
+    Raises:
+        AdapterError: if it holds more than factors, other than copies of the base's own tensors
+            (PEFT saves embeddings with the adapter when it is unsure of them).
+    """
+    from langmerge.adapter import Adapter as New
+    from langmerge.model import load_base
+
+    if adapter.extras:
+        _refuse_changed(load_base(workspace.base, device="cpu"), adapter)
+    return New.from_factors(
+        {module: adapter.factors(module) for module in adapter.modules},
+        base_model=str(workspace.base.location),
+        revision=workspace.base.revision,
+        embeddings=adapter.embeddings,
+        fan_in_fan_out=bool(adapter.config.get("fan_in_fan_out")),
+    )
+
+
+def _refuse_changed(base: BaseModel, adapter: Adapter) -> None:
+    own = dict(base.model.named_parameters(remove_duplicate=False))
+    for name in adapter.extras:
+        found, kept = adapter.extra_tensor(name), own.get(name)
+        if kept is None or found.shape != kept.shape or bool((found != kept.to(found.dtype)).any()):
+            raise AdapterError(
+                f"{adapter.source}: '{name}' is no LoRA factor and differs from the base's (a "
+                "trained or resized embedding, modules_to_save, a bias); such adapters do not "
+                "merge: train without it"
+            )
+
+
+def _document(workspace: Workspace, job: Job) -> dict[str, object]:
+    """Return the document of the job's training from scratch, on the present rows."""
+    planner = Planner(workspace.project, workspace.base, workspace.store, workspace.lock)
+    jobs = {each.id: each for each in job_graph(workspace.project)}
+    data = jobs[data_id(job.task, job.language or "")]
+    decision = planner.decide(data)
+    if decision.result is not None:
+        planner.learn(data, decision.result)
+    else:
+        try:
+            planner.facts[data.id] = facts_of(read_splits(workspace.project, data))
+        except DataError:
+            check_data(workspace.project).without_errors()
+            raise
+    return job_document(job, workspace.project, workspace.base, planner.facts)
+
+
+def _save(adapter: Adapter, folder: Path) -> None:
+    adapter.save(folder)
+
+
+def _name(folder: Path) -> str:
+    """Return a folder's name with its parent's where it is only a step's: `run-3/checkpoint-200`.
+
+    Never a whole path: documents travel with the project, the machine's folders do not.
+    """
+    resolved = folder.resolve()
+    is_step = resolved.name.startswith("checkpoint-")
+    return f"{resolved.parent.name}/{resolved.name}" if is_step else resolved.name
