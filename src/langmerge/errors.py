@@ -81,6 +81,10 @@ class JobsFailed(LangmergeError):  # noqa: N818 - an outcome, not a fault
     exit_code = 4
 
 
+FATAL = (StorageError, BaseModelError)
+"""What stops a whole run: nothing more can be kept, or nothing can be computed."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `; did you mean 'x'?` for the known name nearest to `name`, or an empty string."""
     nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)

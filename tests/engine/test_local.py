@@ -9,7 +9,7 @@ from projects import make_project, rows, write_rows
 
 from langmerge.cli.run import run_project
 from langmerge.engine import Run
-from langmerge.engine.local import held
+from langmerge.engine.holding import held
 from langmerge.errors import DataError, StorageError, UserError
 from langmerge.results import RESULTS_FILE
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from faults.attempts import Attempt, carry_out, check_nothing_lost_or_redone, end_state
 
-from langmerge.engine.local import held
+from langmerge.engine.holding import held
 
 
 @pytest.fixture

@@ -1,18 +1,22 @@
 """The ledger and the bill: every attempt is written down, added up, and compared honestly."""
 
 import json
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from projects import make_project
 
 from langmerge.cli.run import run_project
+from langmerge.engine.attempts import Attempt
+from langmerge.engine.carrying import carry_out
+from langmerge.engine.jobs import Made, Produced, Progress
 from langmerge.engine.ledger import LEDGER_FILE, Ledger
 from langmerge.errors import StorageError, UserError
 from langmerge.plan import Decision, Job
-from langmerge.store import Action
 from langmerge.train.loop import train_adapter
 from langmerge.upkeep.bill import Bill, LedgerContent, make_bill, read_ledger
 
@@ -208,20 +212,45 @@ def test_no_ledger(tmp_path: Path) -> None:
     assert make_bill(read_ledger(tmp_path)).runs == []
 
 
-def attempt(ledger: Ledger, error: BaseException | None = None) -> None:
-    document = {"data": {"de": "rows"}}
-    decision = Decision(TRAIN, "run", "no result yet", document)
-    with ledger.attempt(decision, "key") as running:
-        if error is not None:
-            raise error
-        running.made({"tokens": 7, "training_seconds": 0.5})
-    ledger.finished(decision, Action("key", document, "output", {}, running.cost))
+DOCUMENT = {"data": {"de": "rows"}}
+DECISION = Decision(TRAIN, "run", "no result yet", DOCUMENT)
+
+
+class Bench:
+    """Makes nothing, or fails."""
+
+    def __init__(self, error: BaseException | None) -> None:
+        self.error = error
+
+    def do(self, decisions: Sequence[Decision], made: Made, progress: Progress) -> None:
+        if self.error is not None:
+            raise self.error
+        for decision in decisions:
+            made(decision, Produced("output", {}, {"tokens": 7, "training_seconds": 0.5}))
+
+
+def attempt(ledger: Ledger, error: BaseException | None = None) -> Attempt:
+    def write_down(attempt: Attempt) -> None:
+        attempts.append(attempt)
+        if attempt.action is None:
+            ledger.failed(attempt)
+        else:
+            ledger.finished(DECISION, attempt.action)
+
+    attempts: list[Attempt] = []
+    store = mock.Mock(record=lambda action: action)
+    bench: Any = Bench(error)
+    carry_out(
+        [DECISION], bench, store=store, clock=ledger.clock, tell=write_down, progress=mock.Mock()
+    )
+    return attempts[0]
 
 
 def test_every_attempt_is_one_line(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     attempt(ledger)
-    for error in (ValueError("one\ntwo"), StorageError("x: full"), KeyboardInterrupt()):
+    assert "Traceback" in (attempt(ledger, ValueError("one\ntwo")).problem or "")
+    for error in (StorageError("x: full"), KeyboardInterrupt()):
         with pytest.raises(type(error)):
             attempt(ledger, error)
     attempt(Ledger(tmp_path))
@@ -245,21 +274,19 @@ def test_every_attempt_is_one_line(tmp_path: Path) -> None:
 
 
 def test_a_finished_result_has_one_line_whoever_writes_it(tmp_path: Path) -> None:
-    decision = Decision(TRAIN, "run", "no result yet", {"data": {"de": "rows"}})
-    ledger = Ledger(tmp_path)
-    with ledger.attempt(decision, "key") as running:
-        pass
-    action = Action("key", {}, "output", {}, running.cost)
+    (killed := tmp_path / "killed").mkdir()
+    made = attempt(Ledger(killed))
+    assert made.action is not None
     later = Ledger(tmp_path)
 
-    later.finished(decision, action)  # the process that made it was killed before it could
-    later.finished(decision, action)
-    Ledger(tmp_path).finished(decision, action)
+    later.finished(DECISION, made.action)  # the process that made it was killed before it could
+    later.finished(DECISION, made.action)
+    Ledger(tmp_path).finished(DECISION, made.action)
 
     (entry,) = read_ledger(tmp_path).entries
     assert (entry.outcome, entry.run, entry.reason) == (
         "finished",
-        running.cost["run"],
+        made.cost["run"],
         "no result yet",
     )
 
@@ -276,13 +303,9 @@ def test_half_a_line_is_left_out_and_written_after(tmp_path: Path, kept: int) ->
     assert (len(read_ledger(tmp_path).entries), read_ledger(tmp_path).unreadable) == (2, 1)
 
 
-def test_a_full_disk_hides_no_error(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path / "nowhere")
-
-    with pytest.raises(ValueError, match="first"):
-        attempt(ledger, ValueError("first"))
+def test_a_full_disk_is_said_of_a_result(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="nowhere"):
-        attempt(ledger)
+        attempt(Ledger(tmp_path / "nowhere"))
 
 
 def test_a_real_run_and_a_failing_language(

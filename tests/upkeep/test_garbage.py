@@ -9,7 +9,7 @@ from projects import make_project, rows, write_rows
 
 from langmerge.canonical import digest_of
 from langmerge.cli.run import run_project
-from langmerge.engine.local import held
+from langmerge.engine.holding import held
 from langmerge.errors import StorageError
 from langmerge.plan import plan
 from langmerge.store import Action, Store

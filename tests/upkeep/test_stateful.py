@@ -17,7 +17,7 @@ import json
 import random
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -34,9 +34,9 @@ from projects import make_project, rows
 import langmerge.engine.jobs as jobs_module
 from langmerge.canonical import digest_of
 from langmerge.engine import run
-from langmerge.engine.jobs import Produced, Workbench
+from langmerge.engine.jobs import Made, Produced, Workbench
 from langmerge.errors import ProjectError, StorageError
-from langmerge.plan import Job
+from langmerge.plan import Decision, Job
 from langmerge.tasks.predictions import PREDICTIONS_FILE, Prediction, write_predictions
 from langmerge.upkeep.bill import read_ledger
 from langmerge.upkeep.garbage import collect_garbage
@@ -57,9 +57,15 @@ Key = tuple[Any, ...]
 class FastWorkbench(Workbench):
     """Writes what its key says in the place of weights; answers are drawn by it."""
 
-    def do(self, job: Job, document: Mapping[str, Any], progress: Any) -> Produced:
-        if job.kind == "data":
-            return super().do(job, document, progress)
+    def do(self, decisions: Sequence[Decision], made: Made, progress: Any) -> None:
+        for decision in decisions:
+            assert decision.document is not None
+            if decision.job.kind == "data":
+                super().do([decision], made, progress)
+            else:
+                made(decision, self._draw(decision.job, decision.document))
+
+    def _draw(self, job: Job, document: Mapping[str, Any]) -> Produced:
         key = digest_of(document)
         if job.kind != "evaluate":
             return Produced(self._put("adapter_config.json", json.dumps({"key": key})), {"rows": 1})

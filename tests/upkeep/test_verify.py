@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from langmerge.canonical import digest_of
-from langmerge.engine.local import held
+from langmerge.engine.holding import held
 from langmerge.errors import StorageError
 from langmerge.plan.lock import Lock
 from langmerge.store import Action, Store

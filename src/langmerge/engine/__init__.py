@@ -1,5 +1,9 @@
-"""Engines carry out a plan: the local one here, in this process, over one resident base model."""
+"""Engines carry out a plan: the local one here, in this process, over one resident base model.
 
-from langmerge.engine.local import JobResult, Observer, Run, run
+`books` decides and writes down, `carrying` does the work of a unit; an engine brings them together.
+"""
+
+from langmerge.engine.local import run
+from langmerge.engine.outcomes import JobResult, Observer, Run
 
 __all__ = ["JobResult", "Observer", "Run", "run"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,13 +14,13 @@ from langmerge.canonical import digest_of
 from langmerge.check import training_set
 from langmerge.data import Row, Split, read_rows, row_digest, rows_to_learn, write_rows
 from langmerge.encoding import Encoder, Example
-from langmerge.errors import DataError
+from langmerge.errors import FATAL, DataError
 from langmerge.evaluate.predict import predict_rows
 from langmerge.examples import Presenter
 from langmerge.memory import halving
 from langmerge.merging import merge
 from langmerge.model import BaseModel, folded, load_base
-from langmerge.plan import Job, Planner
+from langmerge.plan import Decision, Job, Planner
 from langmerge.plan.data import facts_of, identify_sources, read_splits
 from langmerge.plan.graph import data_id, train_id
 from langmerge.plan.keys import CONTINUED, adapter_used
@@ -28,7 +28,8 @@ from langmerge.tasks.predictions import PREDICTIONS_FILE, write_predictions
 from langmerge.train.loop import train_adapter
 from langmerge.train.record import known_rows, write_record
 
-Progress = Callable[..., None]
+Progress = Callable[[Job, int, int, str], None]
+"""Called with a job, how much of it is done, of how much, and a note for people."""
 
 _CHECKPOINT_SECONDS = 60.0
 
@@ -40,6 +41,10 @@ class Produced:
     output: str
     facts: Mapping[str, Any] = field(default_factory=dict)
     ledger: Mapping[str, Any] = field(default_factory=dict)
+
+
+Made = Callable[[Decision, Produced | Exception], None]
+"""Called with a job that is done, and what it made or why it could not."""
 
 
 class Workbench:
@@ -64,8 +69,21 @@ class Workbench:
     ) -> None:
         self._folding.close()
 
-    def do(self, job: Job, document: Mapping[str, Any], progress: Progress) -> Produced:
-        """Carry out a job whose needs are done; `document` is its key document."""
+    def do(self, decisions: Sequence[Decision], made: Made, progress: Progress) -> None:
+        """Carry out a unit's jobs, whose needs are done; `made` is told of each as it is done."""
+        for decision in decisions:
+            try:
+                produced = self._do(decision, progress)
+            except FATAL:
+                raise
+            except Exception as error:
+                made(decision, error)
+            else:
+                made(decision, produced)
+
+    def _do(self, decision: Decision, progress: Progress) -> Produced:
+        job, document = decision.job, decision.document
+        assert document is not None
         if job.kind == "data":
             return self._read_data(job, document)
         if job.kind == "train":
@@ -107,7 +125,7 @@ class Workbench:
             start=start,
             checkpoint_dir=self._store.work(digest_of(document)),
             checkpoint_seconds=_CHECKPOINT_SECONDS,
-            on_step=lambda step, steps, loss: progress(step, steps, f"loss {loss:.3f}"),
+            on_step=lambda step, steps, loss: progress(job, step, steps, f"loss {loss:.3f}"),
         )
         learned = {row_digest(row) for chosen in rows.values() for row in chosen}
 
@@ -161,7 +179,7 @@ class Workbench:
             seed=recipe.seed,
             space=recipe.space,
             layer_scales=recipe.layer_scales,
-            on_progress=progress,
+            on_progress=lambda done, total: progress(job, done, total, ""),
             **recipe.parameters,
         )
 

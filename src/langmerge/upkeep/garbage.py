@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from langmerge.canonical import canonical_json, digest_of
-from langmerge.engine.local import held
+from langmerge.engine.holding import held
 from langmerge.errors import StorageError
 from langmerge.files import writing
 from langmerge.plan import plan

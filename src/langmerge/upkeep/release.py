@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from langmerge.engine.local import held
+from langmerge.engine.holding import held
 from langmerge.errors import GateRefused, ProjectError, StorageError
 from langmerge.plan import Decision, plan
 from langmerge.plan.graph import evaluate_id, merge_id, merged, train_id

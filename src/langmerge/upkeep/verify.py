@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from langmerge.canonical import digest_of
-from langmerge.engine.local import held
+from langmerge.engine.holding import held
 from langmerge.plan.lock import Lock
 from langmerge.store import Store
 
