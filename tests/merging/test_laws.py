@@ -87,7 +87,10 @@ def test_a_weighted_sum_is_the_same_in_every_space(seed, weights):
     assert_same(core, dense)
 
 
-@pytest.mark.parametrize("name", [name for name in EVERY if "ties" in name or "dare" in name])
+@pytest.mark.parametrize(
+    "name",
+    [n for n in EVERY if any(part in n for part in ("ties", "dare", "della", "bread", "sce"))],
+)
 def test_density_one_neither_trims_nor_drops(name):
     adapters = [toy(1), toy(2)]
     full = merge(adapters, name, density=1.0)

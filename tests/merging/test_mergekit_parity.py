@@ -8,6 +8,7 @@ import torch
 
 from langmerge.merging import merge
 
+from .test_more_oracles import uniforms
 from .test_oracles import masks
 from .toys import deltas, toy
 
@@ -81,3 +82,56 @@ def test_dare_given_the_same_masks(adapters, method, density, monkeypatch):
 def test_its_signs_are_ours_at_zero():
     column = torch.tensor([[1.0], [-1.0]]).unsqueeze(-1)
     assert gta.get_mask(column, "sum").flatten().tolist() == [True, False]
+
+
+@pytest.mark.parametrize("density", [0.3, 0.8, 1.0])
+@pytest.mark.parametrize("method", ["breadcrumbs", "breadcrumbs_ties"])
+@pytest.mark.parametrize("gamma", [0.01, 0.15])
+def test_breadcrumbs(adapters, method, density, gamma):
+    options = {"density": density}
+    ours = merge(adapters, method, weights=WEIGHTS, gamma=gamma, profile="mergekit", **options)
+    gammas = dict.fromkeys(range(1, len(adapters) + 1), gamma)
+    check(adapters, method, ours, **options, gamma=gammas)
+
+
+@pytest.mark.parametrize("method", ["della", "della_linear"])
+def test_della_given_the_same_random_numbers(adapters, method, monkeypatch):
+    ours = merge(adapters, method, weights=WEIGHTS, profile="mergekit", density=0.6, seed=4)
+    for module, found in deltas(ours).items():
+        drawn = iter([uniforms(a, module, found.shape, 4) for a in adapters])
+        monkeypatch.setattr(
+            torch,
+            "bernoulli",
+            lambda p, drawn=drawn: (torch.from_numpy(next(drawn)) < p).to(p.dtype),
+        )
+        expected = theirs(
+            method, [deltas(a)[module] for a in adapters], density=0.6,
+            epsilon=dict.fromkeys(range(1, len(adapters) + 1), 0.15),
+        )  # fmt: skip
+        assert np.abs(found - expected).max() <= 5e-6 * max(1.0, np.abs(expected).max())
+
+
+@pytest.mark.parametrize("density", [0.2, 0.7, 1.0])
+def test_sce(adapters, density):
+    ours = merge(adapters, "sce", density=density, profile="mergekit")
+    for module, found in deltas(ours).items():
+        expected = plain("sce", adapters, module, select_topk=density)
+        assert np.abs(found - expected).max() <= 2e-5 * max(1.0, np.abs(expected).max())
+
+
+def test_model_stock():
+    adapters = [toy(1), toy(2)]
+    adapters.append(merge(adapters, "linear"))
+    for module, found in deltas(merge(adapters, "model_stock", profile="mergekit")).items():
+        expected = plain("model_stock", adapters, module)
+        assert np.abs(found - expected).max() <= 5e-6 * max(1.0, np.abs(expected).max())
+
+
+def plain(method, adapters, module, **parameters):
+    """A method of mergekit that takes no weights."""
+    from mergekit.merge_methods.base import TensorGroup
+
+    models = [torch.from_numpy(deltas(adapter)[module]) for adapter in adapters]
+    group = TensorGroup.from_tensors([torch.zeros_like(models[0]), *models], base_index=0)
+    defaults = {p.name: p.default for p in registry.get(method).spec.parameters}
+    return registry.get(method).merge_group(group, **(defaults | parameters)).numpy()

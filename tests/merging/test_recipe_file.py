@@ -154,3 +154,18 @@ def test_mergekit_linear_that_does_not_normalize_is_a_sum(tmp_path):
 def test_the_base_among_the_models_of_mergekit_linear(tmp_path):
     with pytest.raises(MergeError, match="counts as an adapter that changes nothing"):
         read_recipe(write(tmp_path, MERGEKIT.format(method="linear")))
+
+
+def test_mergekit_parameters_of_its_other_methods(tmp_path):
+    text = MERGEKIT.replace("density: 0.5", "density: 0.5, gamma: 0.02")
+    order = read_recipe(write(tmp_path, text.format(method="breadcrumbs")))
+    assert order.options["gamma"] == 0.02
+    text = MERGEKIT.replace("rescale: false", "rescale: true, epsilon: 0.1")
+    order = read_recipe(write(tmp_path, text.format(method="della")))
+    assert (order.options["epsilon"], order.options["rescale"]) == (0.1, "l1")
+    text = "merge_method: sce\nmodels: [{model: llama+de}, {model: llama+fr}]\nbase_model: llama\n"
+    order = read_recipe(write(tmp_path, text + "parameters: {select_topk: 0.3}\n"))
+    assert order.options == {"profile": "mergekit", "density": 0.3}
+    with pytest.raises(MergeError, match="'filter_wise' cannot be honoured"):
+        text = text.replace("sce", "model_stock")
+        read_recipe(write(tmp_path, text + "parameters: {filter_wise: true}\n"))

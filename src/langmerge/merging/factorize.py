@@ -60,3 +60,9 @@ def squared_norm(product: Product) -> float:
     """Return the squared Frobenius norm of `b @ a`, without the product."""
     b, a = product.b.double(), product.a.double()
     return float(((b.T @ b) * (a @ a.T)).sum())
+
+
+def inner_product(one: TaskVector, two: TaskVector) -> float:
+    """Return the sum of the products of the entries of two task vectors, without either."""
+    inner = (one.b.double().T @ two.b.double()) * (one.a.double() @ two.a.double().T)
+    return float(inner.sum())

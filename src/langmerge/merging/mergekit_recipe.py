@@ -13,6 +13,7 @@ from typing import Any
 from langmerge.errors import MergeError, did_you_mean
 from langmerge.merging.profiles import PROFILES
 from langmerge.merging.recipe_file import MergeOrder, resolved
+from langmerge.merging.schema import method_info
 
 _KEYS = ("merge_method", "models", "base_model", "parameters", "dtype")
 # Without effect on a merge of adapters into their own base.
@@ -30,8 +31,15 @@ _REFUSED = {
     "tokenizer_map": "tokens cannot be remapped",
 }
 # mergekit's parameters, by their names here; None: read apart.
-_SHARED = {"normalize": "normalize", "lambda": "lambda", "rescale": "rescale"}
-_PER_MODEL = ("weight", "density")
+_SHARED = {
+    "normalize": "normalize",
+    "lambda": "lambda",
+    "rescale": "rescale",
+    "select_topk": "density",
+}
+_PER_MODEL = ("weight", "density", "gamma", "epsilon")
+# What its methods take for a model that does not say.
+_DEFAULTS = {"density": 1.0, "gamma": 0.01, "epsilon": 0.15}
 
 
 def order_of(value: Mapping[str, Any], path: Path) -> MergeOrder:
@@ -52,7 +60,7 @@ def order_of(value: Mapping[str, Any], path: Path) -> MergeOrder:
     base = _base(value.get("base_model"))
     adapters, own = _models(value.get("models"), base, method, path)
     options = _shared_options(shared, method, path, notes)
-    for name in _PER_MODEL:
+    for name in _per_model_names(method):
         found = [parameters.get(name, shared.get(name)) for parameters in own]
         if any(entry is not None for entry in found):
             options |= _per_model(name, found, method, path)
@@ -111,10 +119,10 @@ def _models(
         adapters.append(adapter)
         parameters.append(_mapping(item.get("parameters"), f"{where}: parameters"))
         for key in parameters[-1]:
-            if key not in _PER_MODEL:
+            if key not in (known := _per_model_names(method)):
                 raise MergeError(
                     f"{where}: parameter '{key}' cannot be honoured for one model alone"
-                    f"{did_you_mean(str(key), _PER_MODEL)}"
+                    f"{did_you_mean(str(key), known)}"
                 )
     return adapters, parameters
 
@@ -123,13 +131,14 @@ def _shared_options(
     shared: Mapping[str, Any], method: str, path: Path, notes: list[str]
 ) -> dict[str, Any]:
     options: dict[str, Any] = {}
+    names = _per_model_names(method)
     for key, entry in shared.items():
-        if key in _PER_MODEL:
+        if key in names:
             continue
         if key == "int8_mask":
             notes.append(f"{path}: 'int8_mask' has no effect: masks are never stored")
         elif key not in _SHARED:
-            every = [*_SHARED, *_PER_MODEL, "int8_mask"]
+            every = [*_SHARED, *names, "int8_mask"]
             raise MergeError(
                 f"{path}: parameter '{key}' cannot be honoured{did_you_mean(str(key), every)}"
             )
@@ -138,7 +147,7 @@ def _shared_options(
         elif key == "rescale":
             options["rescale"] = "l1" if entry else "none"
         else:
-            options[key] = entry
+            options[_SHARED[key]] = entry
     if method in ("linear", "task_arithmetic"):
         if "rescale" in options:
             del options["rescale"]
@@ -152,20 +161,26 @@ def _shared_options(
 
 
 def _per_model(name: str, found: list[Any], method: str, path: Path) -> dict[str, Any]:
-    """Return the weights, or the one density of all models."""
+    """Return the weights, or the one value of all models."""
     if any(isinstance(entry, list | dict) for entry in found):
         raise MergeError(f"{path}: '{name}' varies by layer, which is not supported")
     if name == "weight":
         if any(entry is None for entry in found):
             raise MergeError(f"{path}: '{name}' is given for some models only")
         return {"weights": found}
-    values = {1.0 if entry is None else entry for entry in found}
+    values = {_DEFAULTS[name] if entry is None else entry for entry in found}
     if len(values) > 1:
         raise MergeError(
-            f"{path}: 'density' differs between models ({sorted(values)}); one density for all "
+            f"{path}: '{name}' differs between models ({sorted(values)}); one {name} for all "
             "is what can be honoured"
         )
-    return {} if method in ("linear", "task_arithmetic") else {"density": values.pop()}
+    return {} if method in ("linear", "task_arithmetic") else {name: values.pop()}
+
+
+def _per_model_names(method: str) -> tuple[str, ...]:
+    """Return the parameters that a method of mergekit takes for each model."""
+    own = {parameter.name for parameter in method_info(method).parameters}
+    return tuple(name for name in _PER_MODEL if name in {"weight", "density"} or name in own)
 
 
 def _base(value: Any) -> str | None:

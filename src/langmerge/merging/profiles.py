@@ -17,6 +17,12 @@ _MERGEKIT: Mapping[str, Mapping[str, Any]] = {
     "ties": {"density": 1.0, "normalize": True, "rescale": "none", "trim": "tensor"},
     "dare_ties": {"density": 1.0, "normalize": False, "rescale": "l1"},
     "dare_linear": {"density": 1.0, "normalize": False, "rescale": "l1"},
+    "della": {"density": 1.0, "normalize": True, "rescale": "l1"},
+    "della_linear": {"density": 1.0, "normalize": False, "rescale": "l1"},
+    "breadcrumbs": {"density": 1.0, "normalize": False, "rescale": "none"},
+    "breadcrumbs_ties": {"density": 1.0, "normalize": False, "rescale": "none"},
+    "sce": {"density": 1.0},
+    "model_stock": {},
 }
 # The code of KnOTS (arXiv:2410.19735): TIES as its authors wrote it, over the whole model.
 _KNOTS: Mapping[str, Mapping[str, Any]] = {

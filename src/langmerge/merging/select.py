@@ -71,6 +71,29 @@ def kth_largest(values: Tensor, k: int) -> float:
     return float(values.sort(descending=True).values[k - 1])
 
 
+def kth_largest_in_passes(values: Callable[[], Iterable[Tensor]], k: int) -> float:
+    """Return the `k`-th largest of values that are made piece by piece and never held together.
+
+    Nonnegative floats are ordered as the integers with their bits are: one pass counts by the upper
+    half of the bits, a second collects those that share the wanted half.
+
+    Args:
+        values: returns the pieces, nonnegative float32, the same ones whenever it is called.
+        k: 1 is the largest.
+    """
+    counts = torch.zeros(1 << 15, dtype=torch.int64)
+    for piece in values():
+        halves = piece.flatten().view(torch.int32) >> 16
+        counts += torch.bincount(halves, minlength=1 << 15).cpu()
+    above = counts.flip(0).cumsum(0).flip(0) - counts  # how many are in a larger half
+    half = int(((above < k) & (above + counts >= k)).nonzero()[0])
+    inside = []
+    for piece in values():
+        flat_piece = piece.flatten()
+        inside.append(flat_piece[(flat_piece.view(torch.int32) >> 16) == half])
+    return kth_largest(torch.cat(inside), k - int(above[half]))
+
+
 def _bracket(sample: Tensor, ranks: Tensor, k: int, margin: float) -> tuple[float, float]:
     """Return two values of a descending `sample` that should enclose the `k`-th largest of all.
 
