@@ -48,7 +48,9 @@ class HubBase(Settings):
     """A base model on the Hugging Face Hub, pinned to a commit."""
 
     model: str
+    """Its id, such as `google/gemma-3-270m`."""
     revision: str
+    """The 40 hex digits of a commit."""
 
     @field_validator("revision")
     @classmethod
@@ -65,8 +67,11 @@ class LanguageSettings(Settings):
     """What one language does differently: its data per task, and overrides of other sections."""
 
     data: Mapping[str, DataConfig] = {}
+    """By task: where this language's rows are, in place of the task's `data`."""
     adapter: Mapping[str, Any] = {}
+    """Keys of `adapter` that are different for this language."""
     train: Mapping[str, Any] = {}
+    """Keys of `train` that are different for this language."""
 
 
 class RecipeSettings(BaseModel):
@@ -75,7 +80,9 @@ class RecipeSettings(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)  # The method's table knows the rest.
 
     method: str
+    """A method's name or alias; the method's own parameters stand beside it (`docs/methods`)."""
     weights: Mapping[str, float] | None = None
+    """By language; 1 where not given."""
     seed: int | None = Field(default=None, description="of random masks; the run's seed if absent")
 
     @model_validator(mode="after")
@@ -109,6 +116,7 @@ class EvaluateSettings(Settings):
     matrix: bool = Field(default=False, description="also every adapter on every language's test")
     resamples: int = Field(default=1000, ge=100, description="bootstrap resamples")
     confidence: float = Field(default=0.95, gt=0, lt=1)
+    """Level of all intervals and of the gate's tests."""
     batch_tokens: int = Field(default=2048, ge=1, description="tokens in memory at once")
 
 
@@ -120,6 +128,7 @@ class UpdateSettings(Settings):
     """
 
     mode: Literal["scratch", "continue"] = "scratch"
+    """Train a changed language anew, or continue its last adapter."""
     replay: float = Field(default=1.0, ge=0, le=1, description="share of known rows trained again")
     train: Mapping[str, Any] = Field(default={}, description="training settings of continuing")
 
@@ -144,20 +153,33 @@ class Project(Settings):
     """A validated project file; see `langmerge init` for a commented example."""
 
     version: Literal[1] = 1
+    """Version of this format."""
     base: str | HubBase
+    """The model that all adapters share: a folder, a GGUF file, or a Hub model at a commit."""
     languages: Mapping[Name, LanguageSettings] = Field(min_length=1)
+    """A list of names, or a mapping where a language does something differently."""
     tasks: Mapping[Name, AnyTask] = Field(min_length=1)
+    """By name; each has adapters and merges of its own."""
     adapter: LoraSettings = LoraSettings()
+    """Shape and scale of the adapters."""
     train: TrainConfig = TrainConfig()
+    """How adapters are trained."""
     update: UpdateSettings = UpdateSettings()
+    """How a language is trained again."""
     merge: Mapping[Name, RecipeSettings] = Field(
         default_factory=lambda: {"ties": RecipeSettings(method="ties")}, min_length=1
     )
+    """Recipes by name; a method's name, or a list of them, is short for recipes of that name."""
     compare: tuple[Comparison, ...] = ("base", "individual", "best-single", "combined")
+    """What the merged models are measured against."""
     evaluate: EvaluateSettings = EvaluateSettings()
+    """How models are scored."""
     release: ReleaseSettings = ReleaseSettings()
+    """What is released, and the gate."""
     cost: CostSettings = CostSettings()
+    """Prices for the bill."""
     seeds: Seeds = (0,)
+    """Every training is run once with each; the first one's model is released."""
 
     _path: Path = PrivateAttr(default=Path(PROJECT_FILE))
 

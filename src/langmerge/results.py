@@ -198,6 +198,7 @@ class Results(_Part):
     """The content of `results.json`."""
 
     schema_version: Literal[1] = 1
+    """Version of this format."""
     langmerge: str = __version__
     base: str
     primary_metrics: dict[str, str]

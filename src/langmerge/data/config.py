@@ -26,9 +26,13 @@ class HubData(Settings):
     """A data set on the Hugging Face Hub, or a local folder that `datasets` loads."""
 
     path: str
+    """The data set's id or a local folder; `{language}` is filled in."""
     name: str | None = None
+    """The configuration of the data set; `{language}` is filled in."""
     revision: str | None = None
+    """The 40 hex digits of a commit; needed unless `path` is a local folder."""
     splits: Mapping[SplitName, str] = {"train": "train", "dev": "validation", "test": "test"}
+    """Our split: the data set's."""
 
     @field_validator("splits")
     @classmethod
@@ -68,13 +72,20 @@ class DataConfig(Settings):
     """
 
     train: str | None = None
+    """Rows that adapters are trained on."""
     dev: str | None = None
+    """Rows to choose by: the best single adapter, and the gate where it has none."""
     gate: str | None = None
+    """Rows on which a release is compared with the one before."""
     test: str | None = None
+    """Rows that results are reported on."""
     hub: HubData | None = None
+    """A data set of the Hub, in place of files."""
     format: Literal["jsonl", "json", "csv", "tsv", "parquet"] | None = None
+    """By the file's suffix unless given."""
     columns: Mapping[str, str] = Field(default={}, description="our name: the file's column")
     language_column: str | None = None
+    """The column that names a row's language, where one file holds several."""
 
     @model_validator(mode="before")
     @classmethod

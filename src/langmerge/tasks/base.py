@@ -53,7 +53,9 @@ class Shot(BaseModel):
     __pydantic_extra__: dict[str, str] = Field(init=False)
 
     target: str
+    """The right answer."""
     choices: tuple[str, ...] = ()
+    """Of a multiple-choice question."""
 
     @model_validator(mode="after")
     def _target_is_a_choice(self) -> Shot:
@@ -84,9 +86,13 @@ class Task(Settings, ABC):
     """Whether the end-of-sequence token is supervised after the completion."""
 
     type: str
+    """Which task type: it decides what is predicted and measured."""
     data: DataConfig
+    """Where the rows are; a path with `{language}` and `{split}` is enough."""
     prompt: Template | dict[str, Template] | None = None
+    """With columns in braces; one for all languages, or by language and `default`."""
     completion: Annotated[str, AfterValidator(_has_completion_slot)] = " {target}"
+    """What the model is trained to write after the prompt."""
     shots: Mapping[str, tuple[Shot, ...]] = {}
     """By language (or `default`): examples shown before every question that is evaluated."""
     seeds: Seeds | None = None

@@ -27,6 +27,7 @@ class Classification(ChoosingTask):
 
     type: Literal["classification"]
     labels: Annotated[tuple[str, ...], AfterValidator(_distinct)] = Field(min_length=2)
+    """All labels, as they are written after the prompt."""
 
     @property
     def primary_metric(self) -> str:

@@ -21,6 +21,7 @@ class Generation(Task):
 
     type: Literal["generation"]
     max_new_tokens: int = Field(default=64, ge=1)
+    """The longest answer, in tokens."""
     segmented: bool = False
     """Measure Japanese, Chinese and Thai in words of a segmenter, not in characters."""
     stop_at_newline: bool = True

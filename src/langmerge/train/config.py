@@ -19,13 +19,21 @@ class LoraSettings(Settings):
     """Shape and scale of an adapter; the keys are those of PEFT's `LoraConfig`."""
 
     r: PositiveInt = 16
+    """Rank of the factors."""
     lora_alpha: float = Field(default=32, gt=0)
+    """The change is scaled by `lora_alpha / r`."""
     lora_dropout: Fraction = 0.0
+    """Share of the inputs of A that is dropped while training."""
     target_modules: str | tuple[str, ...] = ALL_LINEAR
+    """Names, a regular expression, or `all-linear` for every linear layer but the head."""
     rank_pattern: Mapping[str, PositiveInt] = {}
+    """Ranks of modules that differ, by name."""
     alpha_pattern: Mapping[str, float] = {}
+    """Alphas of modules that differ, by name."""
     use_rslora: bool = False
+    """Scale by `lora_alpha / sqrt(r)` instead."""
     bias: Literal["none"] = "none"
+    """Biases are never trained: they are no product of factors."""
 
     @field_validator("target_modules")
     @classmethod
@@ -45,20 +53,31 @@ class TrainConfig(Settings):
     """How an adapter is trained; the keys are those of transformers' `TrainingArguments`."""
 
     learning_rate: float = Field(default=2e-4, gt=0)
+    """The highest of the schedule."""
     num_train_epochs: float = Field(default=3, gt=0)
+    """Passes over a language's rows."""
     max_steps: int = Field(default=-1, ge=-1, description="overrides num_train_epochs; -1 does not")
     per_device_train_batch_size: PositiveInt = 8
+    """Rows that go through the model at once."""
     gradient_accumulation_steps: PositiveInt = 1
+    """Batches that make one step."""
     lr_scheduler_type: Literal["cosine", "linear", "constant"] = "cosine"
+    """How the learning rate falls to 0, or does not."""
     warmup_ratio: Fraction = 0.0
+    """Share of the steps in which the learning rate rises."""
     warmup_steps: int = Field(default=0, ge=0, description="overrides warmup_ratio; 0 does not")
     weight_decay: float = Field(default=0.0, ge=0)
+    """AdamW's."""
     max_grad_norm: float = Field(default=1.0, ge=0, description="0 clips nothing")
     adam_beta1: Fraction = 0.9
+    """AdamW's decay of the mean."""
     adam_beta2: Fraction = 0.999
+    """AdamW's decay of the variance."""
     adam_epsilon: float = Field(default=1e-8, gt=0)
+    """AdamW's, against division by zero."""
     max_length: PositiveInt = Field(default=512, description="tokens of prompt and completion")
     gradient_checkpointing: bool = False
+    """Less memory for more time."""
     grouping: Literal["auto", "probe", "grouped", "sequential"] = Field(
         default="auto",
         description="several adapters in one step, or one after the other; auto: on a GPU a few "
