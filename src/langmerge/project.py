@@ -25,6 +25,7 @@ from langmerge.merging.schema import Recipe, check_recipe
 from langmerge.settings import Seeds, Settings, explain, load_yaml
 from langmerge.tasks import AnyTask, Task
 from langmerge.tasks.base import DEFAULT
+from langmerge.tracking.config import TrackingSettings
 from langmerge.train.config import LoraSettings, TrainConfig
 
 PROJECT_FILE = "langmerge.yaml"
@@ -178,6 +179,8 @@ class Project(Settings):
     """What is released, and the gate."""
     cost: CostSettings = CostSettings()
     """Prices for the bill."""
+    tracking: TrackingSettings | None = None
+    """Where runs and releases are recorded too."""
     seeds: Seeds = (0,)
     """Every training is run once with each; the first one's model is released."""
 

@@ -26,6 +26,16 @@ ProjectOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
+TrackOption = Annotated[
+    str | None,
+    typer.Option(
+        "--track",
+        envvar="LANGMERGE_TRACK",
+        help="Record this in mlflow, wandb or trackio, or in none.",
+        show_default="tracking: of the project file",
+    ),
+]
+
 DEFAULT_PROJECT = Path(PROJECT_FILE)
 
 

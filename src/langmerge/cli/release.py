@@ -7,7 +7,13 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from langmerge.cli._console import DEFAULT_PROJECT, ProjectOption, out
+from langmerge.cli._console import (
+    DEFAULT_PROJECT,
+    ProjectOption,
+    TrackOption,
+    out,
+    show_warnings,
+)
 from langmerge.cli.diff import show_assessment
 
 
@@ -16,9 +22,11 @@ def release(
     force: Annotated[
         bool, typer.Option("--force", help="Release what the gate refuses; that is recorded.")
     ] = False,
+    track: TrackOption = None,
     project: ProjectOption = DEFAULT_PROJECT,
 ) -> None:
     """Release the merged model unless a language became worse; `released/TASK` then leads to it."""
+    from langmerge.tracking.publishing import publishing
     from langmerge.upkeep.release import assess
     from langmerge.upkeep.release import release as release_assessed
     from langmerge.upkeep.serving import RELEASED_FOLDER
@@ -27,7 +35,9 @@ def release(
     workspace = open_workspace(project)
     found = assess(workspace)
     show_assessment(found)
+    publish = publishing(workspace.project, track, show_warnings)
     made = release_assessed(workspace, found, message, force)
+    publish(made)
     place = workspace.project.folder / RELEASED_FOLDER
     if found.is_released:
         out.print(Text(f"Nothing to release: {made.name} is this very model, in {place}."))

@@ -8,7 +8,14 @@ from typing import Annotated
 
 import typer
 
-from langmerge.cli._console import DEFAULT_PROJECT, ProjectOption, err, out, show_warnings
+from langmerge.cli._console import (
+    DEFAULT_PROJECT,
+    ProjectOption,
+    TrackOption,
+    err,
+    out,
+    show_warnings,
+)
 from langmerge.cli._progress import ProgressDisplay
 from langmerge.cli.plan import BaselinesOption, OnlyOption, TargetOption, plan_of, summary
 from langmerge.cli.results import show_results
@@ -17,7 +24,7 @@ from langmerge.errors import JobsFailed
 from langmerge.workspace import open_workspace
 
 
-def run(
+def run(  # noqa: PLR0917 - a verb's options, given by name
     project: ProjectOption = DEFAULT_PROJECT,
     baselines: BaselinesOption = False,
     target_language: TargetOption = None,
@@ -25,10 +32,16 @@ def run(
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="Stop if another process is at work on the project.")
     ] = False,
+    track: TrackOption = None,
 ) -> None:
     """Train, merge and evaluate what is missing or changed; a killed run goes on where it was."""
     outcome = run_project(
-        project, baselines, languages=target_language or (), steps=only or (), wait=not no_wait
+        project,
+        baselines,
+        languages=target_language or (),
+        steps=only or (),
+        wait=not no_wait,
+        track=track,
     )
     show_results(project)
     finish(outcome)
@@ -54,6 +67,7 @@ def run_project(
     languages: Iterable[str] = (),
     steps: Iterable[str] = (),
     wait: bool = True,
+    track: str | None = None,
 ) -> Run:
     """Plan first, so that bad input stops everything before anything expensive; then run.
 
@@ -63,6 +77,7 @@ def run_project(
         languages: train these only; none means all.
         steps: do only `train`, `merge` or `evaluate`; none means all.
         wait: while another process is at work on the project, wait for it.
+        track: the tracker that records the run, or `none`; what the project file says by default.
 
     Raises:
         UserError: if the project or its data is wrong.
@@ -70,6 +85,8 @@ def run_project(
     from langmerge.check import check_before_training, check_data
     from langmerge.engine import run as run_plan
     from langmerge.results import write_results
+    from langmerge.tracking.observers import Observers
+    from langmerge.tracking.recorder import recording
 
     workspace = open_workspace(path, baselines, languages, steps)
     decisions, estimate = plan_of(workspace)
@@ -80,7 +97,9 @@ def run_project(
         show_warnings(report.warnings)
         if "train" in running:
             show_warnings(check_before_training(workspace, report))
-    with ProgressDisplay(err) as display:
-        outcome = run_plan(workspace.planner(), display, wait=wait)
-    write_results(workspace, outcome)
+    with recording(workspace, track, show_warnings) as recorder:
+        with ProgressDisplay(err) as display:
+            observers = Observers(display, recorder)
+            outcome = run_plan(workspace.planner(), observers, wait=wait)
+        recorder.finished(outcome, write_results(workspace, outcome))
     return outcome

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 _FILE = "training.json"
 
@@ -23,8 +24,17 @@ def write_record(folder: Path, losses: Sequence[float], rows: Collection[str]) -
 
 def known_rows(folder: Path) -> frozenset[str]:
     """Return the digests of the rows an adapter was trained on; empty where none are recorded."""
+    return frozenset(_record(folder).get("rows", ()))
+
+
+def losses_of(folder: Path) -> tuple[float, ...]:
+    """Return the loss of every step of an adapter's training; empty where none are recorded."""
+    return tuple(_record(folder).get("losses", ()))
+
+
+def _record(folder: Path) -> dict[str, Any]:
     try:
-        record = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+        record: dict[str, Any] = json.loads((folder / _FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return frozenset()
-    return frozenset(record.get("rows", ()))
+        return {}
+    return record
