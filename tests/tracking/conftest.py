@@ -1,6 +1,7 @@
 """A real MLflow server on SQLite, and a finished project to record."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -50,8 +51,8 @@ def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             time.sleep(0.2)
         yield uri
     finally:
-        os.killpg(server.pid, 15)
-        server.wait(20)
+        os.killpg(server.pid, signal.SIGKILL)  # nothing of it is kept
+        server.wait()
 
 
 def _is_up(uri: str) -> bool:
