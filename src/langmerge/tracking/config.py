@@ -16,7 +16,7 @@ TRACKERS: tuple[TrackerName, ...] = get_args(TrackerName)
 class TrackingSettings(Settings):
     """Which tracker, and where in it. Credentials belong in the tracker's own environment."""
 
-    to: TrackerName = "mlflow"
+    to: TrackerName = Field(default="mlflow", description="the tracker")
     uri: str | None = Field(
         default=None, description="of the tracker; what its own environment says, where absent"
     )
