@@ -1,4 +1,4 @@
-"""A run's progress in the terminal: all jobs above, the running job below."""
+"""A run's progress in the terminal: all jobs above, a line for each running job below."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _VERBS = {"data": "reading", "train": "training", "merge": "merging", "evaluate"
 
 
 class ProgressDisplay(Observer):
-    """Shows two bars on a terminal, and one line per job that ran anywhere else."""
+    """Shows bars on a terminal, and one line per job that ran anywhere else."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -37,7 +37,7 @@ class ProgressDisplay(Observer):
             disable=not console.is_terminal,
         )
         self._all = self._progress.add_task("jobs", total=None, note="")
-        self._job: TaskID | None = None
+        self._running: dict[str, TaskID] = {}
 
     def __enter__(self) -> ProgressDisplay:
         self._progress.start()
@@ -64,21 +64,21 @@ class ProgressDisplay(Observer):
         self._progress.update(self._all, total=len(jobs))
 
     def job_started(self, decision: Decision) -> None:
-        """Add the running job's bar."""
-        self._job = self._progress.add_task(_describe(decision.job), total=None, note="")
+        """Add the job's bar."""
+        job = decision.job
+        self._running[job.id] = self._progress.add_task(_describe(job), total=None, note="")
 
     def job_progressed(self, job: Job, done: int, total: int, note: str = "") -> None:
-        """Move the running job's bar."""
-        if self._job is not None:
-            self._progress.update(self._job, completed=done, total=total, note=note)
+        """Move the job's bar."""
+        if (bar := self._running.get(job.id)) is not None:
+            self._progress.update(bar, completed=done, total=total, note=note)
 
     def job_finished(self, result: JobResult) -> None:
         """Remove the job's bar; leave a line if it took time or failed."""
-        if self._job is not None:
-            self._progress.remove_task(self._job)
-            self._job = None
-        self._progress.advance(self._all)
         job = result.decision.job
+        if (bar := self._running.pop(job.id, None)) is not None:
+            self._progress.remove_task(bar)
+        self._progress.advance(self._all)
         if result.outcome == "ran" and job.kind in ("train", "merge") and result.action:
             seconds = result.action.ledger["seconds"]
             self._console.print(f"  {_describe(job)}: {seconds:.1f} s", highlight=False)

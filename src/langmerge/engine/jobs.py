@@ -7,12 +7,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from langmerge.adapter import Adapter
 from langmerge.canonical import digest_of
 from langmerge.check import training_set
 from langmerge.data import Row, Split, read_rows, row_digest, rows_to_learn, write_rows
+from langmerge.durations import time_text
 from langmerge.encoding import Encoder, Example
 from langmerge.errors import FATAL, DataError
 from langmerge.evaluate.predict import predict_rows
@@ -25,13 +26,16 @@ from langmerge.plan.data import facts_of, identify_sources, read_splits
 from langmerge.plan.graph import data_id, train_id
 from langmerge.plan.keys import CONTINUED, adapter_used
 from langmerge.tasks.predictions import PREDICTIONS_FILE, write_predictions
-from langmerge.train.loop import train_adapter
+from langmerge.train.group import Outcome, train_adapters
+from langmerge.train.lesson import Lesson, StepTaken, TrainResult
 from langmerge.train.record import known_rows, write_record
 
 Progress = Callable[[Job, int, int, str], None]
 """Called with a job, how much of it is done, of how much, and a note for people."""
 
 _CHECKPOINT_SECONDS = 60.0
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,14 @@ class Produced:
     output: str
     facts: Mapping[str, Any] = field(default_factory=dict)
     ledger: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a training is asked to learn, and the digests of the rows its adapter will know."""
+
+    lesson: Lesson
+    rows: frozenset[str]
 
 
 Made = Callable[[Decision, Produced | Exception], None]
@@ -71,23 +83,17 @@ class Workbench:
 
     def do(self, decisions: Sequence[Decision], made: Made, progress: Progress) -> None:
         """Carry out a unit's jobs, whose needs are done; `made` is told of each as it is done."""
+        if decisions[0].job.kind == "train":
+            self._train(decisions, made, progress)
+            return
         for decision in decisions:
-            try:
-                produced = self._do(decision, progress)
-            except FATAL:
-                raise
-            except Exception as error:
-                made(decision, error)
-            else:
-                made(decision, produced)
+            made(decision, _outcome_of(self._do, decision, progress))
 
     def _do(self, decision: Decision, progress: Progress) -> Produced:
-        job, document = decision.job, decision.document
-        assert document is not None
+        job = decision.job
         if job.kind == "data":
-            return self._read_data(job, document)
-        if job.kind == "train":
-            return self._train(job, document, progress)
+            assert decision.document is not None
+            return self._read_data(job, decision.document)
         if job.kind == "merge":
             return self._merge(job, progress)
         return self._evaluate(job)
@@ -104,7 +110,40 @@ class Workbench:
 
         return Produced(self._store.put(build), facts_of(splits))
 
-    def _train(self, job: Job, document: Mapping[str, Any], progress: Progress) -> Produced:
+    def _train(self, decisions: Sequence[Decision], made: Made, progress: Progress) -> None:
+        """Train the adapters of a unit together, over one resident base."""
+        asked: dict[str, tuple[Decision, _Asked]] = {}
+        for decision in decisions:
+            found = _outcome_of(self._asked, decision)
+            if isinstance(found, Exception):
+                made(decision, found)
+            else:
+                asked[decision.job.id] = decision, found
+
+        def on_step(taken: StepTaken) -> None:
+            progress(asked[taken.name][0].job, taken.step, taken.steps, _note(taken))
+
+        def on_done(name: str, outcome: Outcome) -> None:
+            decision, found = asked[name]
+            if isinstance(outcome, Exception):
+                made(decision, outcome)
+            else:
+                made(decision, self._trained(outcome, found))
+
+        if asked:
+            train_adapters(
+                self._base_with(None),
+                [found.lesson for _, found in asked.values()],
+                grouping=self._project.train.grouping,
+                checkpoint_seconds=_CHECKPOINT_SECONDS,
+                on_step=on_step,
+                on_done=on_done,
+            )
+
+    def _asked(self, decision: Decision) -> _Asked:
+        """Return what a training is asked to learn."""
+        job, document = decision.job, decision.document
+        assert document is not None
         config, start, known = self._project.train_for(job.language), None, frozenset[str]()
         if CONTINUED in document:
             config = self._project.continuing_train_for(job.language)
@@ -116,34 +155,36 @@ class Workbench:
             for language, chosen in rows.items()
             for example in self._training_set(job.task, language, chosen, config.max_length)
         ]
-        result = train_adapter(
-            self._base_with(None),
+        lesson = Lesson(
+            job.id,
             examples,
             self._project.adapter_for(job.language),
             config,
             seed=job.seed or 0,
             start=start,
             checkpoint_dir=self._store.work(digest_of(document)),
-            checkpoint_seconds=_CHECKPOINT_SECONDS,
-            on_step=lambda step, steps, loss: progress(job, step, steps, f"loss {loss:.3f}"),
         )
         learned = {row_digest(row) for chosen in rows.values() for row in chosen}
+        return _Asked(lesson, known | learned)
+
+    def _trained(self, result: TrainResult, asked: _Asked) -> Produced:
+        """Put a trained adapter into the store."""
 
         def build(folder: Path) -> None:
             result.adapter.save(folder)
-            write_record(folder, result.losses, known | learned)
+            write_record(folder, result.losses, asked.rows)
 
         output = self._store.put(build)
-        facts = {"rows": len(examples), "steps": result.steps}
+        rows = len(asked.lesson.examples)
         ledger = {
-            "rows": len(examples),
+            "rows": rows,
             "tokens": result.tokens,
             "padded_tokens": result.padded_tokens,
             "supervised_tokens": result.supervised_tokens,
             "training_seconds": round(result.seconds, 3),
             "micro_batch_size": result.micro_batch_size,
         }
-        return Produced(output, facts, ledger)
+        return Produced(output, {"rows": rows, "steps": result.steps}, ledger)
 
     def _rows_to_learn(
         self, job: Job, document: Mapping[str, Any], known: frozenset[str]
@@ -238,3 +279,25 @@ class Workbench:
                 )
             self._folded = adapter
         return self._base
+
+
+def _outcome_of(work: Callable[..., T], *arguments: Any) -> T | Exception:
+    """Return what a job's work returns, or the error that concerns this job alone."""
+    try:
+        return work(*arguments)
+    except FATAL:
+        raise
+    except Exception as error:
+        return error
+
+
+def _note(taken: StepTaken) -> str:
+    """Return a step in words: `loss 0.412, 160 tokens/s, 3 min left`."""
+    parts = [f"loss {taken.loss:.3f}"]
+    if taken.dev_loss is not None:
+        parts.append(f"dev {taken.dev_loss:.3f}")
+    if taken.tokens_per_second:
+        parts.append(
+            f"{taken.tokens_per_second:,.0f} tokens/s, {time_text(taken.seconds_left)} left"
+        )
+    return ", ".join(parts)

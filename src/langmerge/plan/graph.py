@@ -87,9 +87,18 @@ def evaluate_id(task: str, model: str, language: str, seed: int | None, split: s
 def job_graph(project: Project) -> list[Job]:
     """Return all jobs of a project, each after the jobs it needs.
 
-    Jobs that use the same model stand together, so that an engine loads it once.
+    All languages' trainings stand together, so that an engine can do them together; after them,
+    jobs that use the same model, so that it loads it once.
     """
-    return [job for task in project.tasks for job in _task_jobs(project, task)]
+    jobs = [job for task in project.tasks for job in _task_jobs(project, task)]
+    return sorted(jobs, key=_phase)
+
+
+def _phase(job: Job) -> int:
+    """Return which part of the graph a job belongs to; parts follow each other."""
+    if job.kind == "data":
+        return 0
+    return 1 if job.kind == "train" and job.model == INDIVIDUAL else 2
 
 
 def _task_jobs(project: Project, task: str) -> Iterator[Job]:
