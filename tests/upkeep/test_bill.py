@@ -17,7 +17,7 @@ from langmerge.engine.jobs import Made, Produced, Progress
 from langmerge.engine.ledger import LEDGER_FILE, Ledger
 from langmerge.errors import StorageError, UserError
 from langmerge.plan import Decision, Job
-from langmerge.train.loop import train_adapter
+from langmerge.train.run import AdapterRun
 from langmerge.upkeep.bill import Bill, LedgerContent, make_bill, read_ledger
 
 LANGUAGES = ("de", "en")
@@ -314,13 +314,14 @@ def test_a_real_run_and_a_failing_language(
     project = make_project(tmp_path, tiny_base_folder, compare=["individual", "combined"])
     calls: list[Any] = []
 
-    def diverge_first(*arguments: Any, **options: Any) -> Any:
-        calls.append(options)
+    def diverge_first(run: AdapterRun, *arguments: Any) -> None:
+        calls.append(arguments)
         if len(calls) == 1:
             raise UserError("training diverged at step 2\nand more")
-        return train_adapter(*arguments, **options)
+        update(run, *arguments)
 
-    monkeypatch.setattr("langmerge.engine.jobs.train_adapter", diverge_first)
+    update = AdapterRun.update
+    monkeypatch.setattr(AdapterRun, "update", diverge_first)
     run_project(project)
     run_project(project)
 

@@ -33,6 +33,11 @@ class RunClock:
         """Seconds since the run began."""
         return time.monotonic() - self.start
 
+    def stamp(self, decision: Decision, cost: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the cost of an attempt that ends now, with its run, its reason and its moment."""
+        about = {"run": self.run, "reason": decision.reason}
+        return {**about, **cost, "run_seconds": round(self.seconds, 3)}
+
 
 @dataclass(frozen=True)
 class Attempt:

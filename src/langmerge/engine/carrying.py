@@ -49,8 +49,7 @@ def carry_out(
     waiting = {decision.job.id: decision for decision in decisions}
 
     def cost_of(decision: Decision, own: Mapping[str, Any]) -> dict[str, Any]:
-        about = {"run": clock.run, "reason": decision.reason}
-        return {**about, **meter.reading(own), "run_seconds": round(clock.seconds, 3)}
+        return clock.stamp(decision, meter.reading(own))
 
     def made(decision: Decision, produced: Produced | Exception) -> None:
         if isinstance(produced, Exception):

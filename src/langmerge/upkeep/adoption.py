@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from langmerge.canonical import digest_of
 from langmerge.check import check_data
+from langmerge.engine.holding import held
 from langmerge.engine.ledger import Ledger
-from langmerge.engine.local import held
+from langmerge.engine.meter import Meter
 from langmerge.errors import AdapterError, DataError, ProjectError
 from langmerge.merging.preflight import same_base
 from langmerge.plan import Decision, Job, Planner, job_graph
@@ -98,11 +99,11 @@ def adopt(
         workspace.lock.jobs = Lock.load(project.folder).jobs
         ledger = Ledger(workspace.store.root)
         decision = Decision(job, "run", f"adopted from {known['source']}", document)
-        with ledger.attempt(decision, digest_of(document)) as attempt:
-            output = workspace.store.put(lambda target: _save(own, target))
-            attempt.made({"adopted": True})
+        meter = Meter()
+        output = workspace.store.put(lambda target: _save(own, target))
+        cost = ledger.clock.stamp(decision, meter.reading({"adopted": True}))
         action = workspace.store.record(
-            Action(digest_of(document), document, output, {"adopted": known}, attempt.cost)
+            Action(digest_of(document), document, output, {"adopted": known}, cost)
         )
         ledger.finished(decision, action)
         workspace.lock.update({job.id: action})
