@@ -76,7 +76,7 @@ class LanguageSettings(Settings):
 
 
 class RecipeSettings(BaseModel):
-    """A merge recipe: a method, weights by language, and the method's own parameters."""
+    """A merge recipe: a method, what concerns single languages, and the method's own parameters."""
 
     model_config = ConfigDict(extra="allow", frozen=True)  # The method's table knows the rest.
 
@@ -84,6 +84,8 @@ class RecipeSettings(BaseModel):
     """A method's name or alias; the method's own parameters stand beside it (`docs/methods`)."""
     weights: Mapping[str, float] | None = None
     """By language; 1 where not given."""
+    protect: Mapping[str, float] | None = None
+    """By language: the share of its largest entries that keep sign and size; 0 where not given."""
     seed: int | None = Field(default=None, description="of random masks; the run's seed if absent")
 
     @model_validator(mode="after")
@@ -103,7 +105,10 @@ class RecipeSettings(BaseModel):
         weights = None
         if self.weights is not None:
             weights = [self.weights.get(language, 1.0) for language in languages or self.weights]
-        parameters = {**(self.model_extra or {}), "weights": weights}
+        protect = None
+        if self.protect is not None:
+            protect = [self.protect.get(language, 0.0) for language in languages or self.protect]
+        parameters = {**(self.model_extra or {}), "weights": weights, "protect": protect}
         return check_recipe(
             self.method,
             {**parameters, "seed": seed if self.seed is None else self.seed},
@@ -254,7 +259,8 @@ class Project(Settings):
                     )
             _check_known(task.shots, (*self.languages, DEFAULT), f"tasks.{name}.shots", "language")
         for name, recipe in self.merge.items():
-            _check_known(recipe.weights or {}, self.languages, f"merge.{name}.weights", "language")
+            for key, given in (("weights", recipe.weights), ("protect", recipe.protect)):
+                _check_known(given or {}, self.languages, f"merge.{name}.{key}", "language")
         _check_known([self.released_recipe], self.merge, "release.recipe", "recipe")
         return self
 

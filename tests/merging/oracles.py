@@ -197,15 +197,10 @@ def compress_merge(deltas, merge, rank, beta, rounds=20):
     return u @ merge([u.T @ d @ v for d in deltas]) @ v.T
 
 
-def ties_with_protection(deltas, weights, density, shares, slack):
+def ties_with_protection(deltas, weights, density, shares, slack, lam=1.0):
     """TIES in which the largest entries of some adapters keep their sign and most of their size."""
     trimmed = [trim(d, density) for d in deltas]
-    guarded = [
-        np.where((np.abs(d) >= np.abs(trim(d, q))[np.nonzero(trim(d, q))].min()) & (t != 0), t, 0.0)
-        if q
-        else np.zeros_like(d)
-        for d, t, q in zip(deltas, trimmed, shares, strict=True)
-    ]
+    guarded = [trim(d, q) if q else np.zeros_like(d) for d, q in zip(deltas, shares, strict=True)]
     vote = sum(w * g for w, g in zip(weights, guarded, strict=True))
     total = sum(w * t for w, t in zip(weights, trimmed, strict=True))
     elected = np.where(vote != 0, np.sign(vote), np.where(total >= 0, 1.0, -1.0))
@@ -213,7 +208,5 @@ def ties_with_protection(deltas, weights, density, shares, slack):
     numerator = sum(w * t * m for w, t, m in zip(weights, trimmed, agree, strict=True))
     count = sum(w * m for w, m in zip(weights, agree, strict=True))
     mean = np.divide(numerator, count, out=np.zeros_like(numerator), where=count > 0)
-    floor = (1 - slack) * np.max(
-        [np.where(np.sign(g) == elected, np.abs(g), 0.0) for g in guarded], axis=0
-    )
-    return elected * np.maximum(np.abs(mean), floor)
+    sizes = [np.where(np.sign(g) == np.sign(vote), np.abs(g), 0.0) for g in guarded]
+    return lam * elected * np.maximum(np.abs(mean), (1 - slack) * np.max(sizes, axis=0))

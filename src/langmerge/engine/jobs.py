@@ -220,6 +220,8 @@ class Workbench:
             seed=recipe.seed,
             space=recipe.space,
             layer_scales=recipe.layer_scales,
+            protect=recipe.protect,
+            slack=recipe.slack if recipe.protect else None,
             on_progress=lambda done, total: progress(job, done, total, ""),
             **recipe.parameters,
         )

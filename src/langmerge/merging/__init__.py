@@ -73,7 +73,8 @@ def merge(
         device: where modules are merged; results are equal in all bits on one device only.
         ancestor: the adapter that all of them started from, or its folder: their differences to it
             are merged, and it is added back.
-        **parameters: the method's own parameters (`density`, `lambda_`, ...).
+        **parameters: the method's own parameters (`density`, `lambda_`, ...); for methods that
+            elect signs also `protect`, a share of entries per adapter, and `slack`.
 
     Returns:
         The merged adapter; its `recipe` records the recipe, versions and the inputs' digests.

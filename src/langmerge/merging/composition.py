@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from langmerge.merging.kernels import kernels
+from langmerge.merging.protect import Guard, overruled, upheld
 from langmerge.merging.vectors import Buffers, Merged, TaskVector, Tile, flat, tiles
 
 
@@ -64,6 +65,7 @@ class Composition:
         survey: a pass over all modules of one adapter before any is merged, or None.
         zero_by_majority: whether a sum of zero takes the sign that most sums of its module have;
             costs one more pass over the module.
+        slack: how much of a protected entry's size may be lost, as a share (see `protect`).
     """
 
     combine: Combine
@@ -72,6 +74,7 @@ class Composition:
     scale: float = 1.0
     survey: Survey | None = None
     zero_by_majority: bool = False
+    slack: float = 0.0
 
     @property
     def linear(self) -> bool:
@@ -113,6 +116,7 @@ def merge_entries(
     shape, device = vectors[0].shape, vectors[0].b.device
     merged = torch.empty(shape, dtype=torch.float32, device=device)
     thin = [composition.sparsify(v) if composition.sparsify else None for v in vectors]
+    guard = Guard(vectors) if any(v.protected for v in vectors) else None
     everyone = torch.tensor(total_weight, dtype=torch.float32, device=device)
     zero_is_positive = True
     if composition.zero_by_majority:
@@ -121,9 +125,14 @@ def merge_entries(
     for tile, tally in _tallies(vectors, thin, composition.elect is not None):
         if composition.elect is None:
             result = composition.combine(tally.total, everyone)
-        else:
+        elif guard is None:
             positive = composition.elect(tally, zero_is_positive)
             result = composition.combine(*_elected(tally, positive))
+        else:
+            vote, size = guard.at(tile)
+            positive = overruled(composition.elect(tally, zero_is_positive), vote)
+            result = composition.combine(*_elected(tally, positive))
+            result = upheld(result, vote, size.mul_(1.0 - composition.slack))
         torch.mul(result, composition.scale, out=tile.of(merged))
     return merged
 

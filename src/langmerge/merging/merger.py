@@ -42,10 +42,11 @@ class MergeWarning(UserWarning):
 
 
 class Weighted(NamedTuple):
-    """An adapter and its weight in the merge."""
+    """An adapter, its weight in the merge, and the share of its entries that is protected."""
 
     adapter: Adapter
     weight: float
+    protected: float = 0.0
 
 
 class Merger:
@@ -95,6 +96,8 @@ class Merger:
         self.modules = sorted({module for a in self.adapters for module in a.modules})
         self._scales = scales_by_module(self.modules, self.recipe.layer_scales or (1.0,))
         self._method = method_info(self.recipe.method).build(**self.recipe.parameters)
+        if self.recipe.protect and isinstance(self._method, Composition):
+            self._method = replace(self._method, slack=self.recipe.slack)
         self._statistics = self._survey()
 
     @property
@@ -121,9 +124,11 @@ class Merger:
 
     def provenance(self) -> dict[str, Any]:
         """Return what a merge records of itself: recipe, inputs' digests, versions."""
-        weights = [x.weight for x in self.inputs]
+        own: dict[str, Any] = {"weights": [x.weight for x in self.inputs]}
+        if self.recipe.protect:
+            own["protect"] = [x.protected for x in self.inputs]
         return {
-            "recipe": self.recipe.as_dict() | {"weights": weights},
+            "recipe": self.recipe.as_dict() | own,
             "adapters": [x.adapter.digest for x in self.inputs],
             **({} if self.ancestor is None else {"ancestor": self.ancestor.digest}),
             "versions": {"langmerge": _own_version(), "torch": torch.__version__},
@@ -136,7 +141,8 @@ class Merger:
         """
         digests = list(map_threads(lambda adapter: adapter.digest, adapters, self.workers))
         weights = self.recipe.weights or (1.0,) * len(adapters)
-        order = sorted(range(len(adapters)), key=lambda i: (digests[i], weights[i]))
+        shares = self.recipe.protect or (0.0,) * len(adapters)
+        order = sorted(range(len(adapters)), key=lambda i: (digests[i], weights[i], shares[i]))
         for one, two in itertools.pairwise(order):
             if digests[one] == digests[two]:
                 warnings.warn(
@@ -145,7 +151,7 @@ class Merger:
                     MergeWarning,
                     stacklevel=5,
                 )
-        return [Weighted(adapters[i], weights[i]) for i in order]
+        return [Weighted(adapters[i], weights[i], shares[i]) for i in order]
 
     def _task_vectors(self, module: str) -> list[TaskVector]:
         """Return what is merged: the adapters' changes, or their differences to the ancestor."""
@@ -216,6 +222,7 @@ def _task_vector(x: Weighted, module: str, seed: int, device: torch.device) -> T
         weight=x.weight,
         key=mask_key(seed, x.adapter.digest, module),
         owner=x.adapter.digest,
+        protected=x.protected,
     )
 
 

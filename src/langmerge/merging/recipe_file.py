@@ -21,7 +21,9 @@ from langmerge.errors import MergeError, did_you_mean
 from langmerge.merging.schema import check_recipe, method_info
 
 _OWN_KEYS = ("adapters", "ancestor", "method", "output", "base", "into_model")
-_RECIPE_KEYS = ("weights", "rank", "space", "seed", "profile", "layer_scales")
+_RECIPE_KEYS = (
+    "weights", "rank", "space", "seed", "profile", "layer_scales", "protect", "slack"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

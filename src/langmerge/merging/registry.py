@@ -103,6 +103,7 @@ class MethodInfo:
         space: the space it works in unless a recipe names another.
         spaces: the spaces it can work in.
         weights: what it asks of the weights.
+        elects: whether a sign is elected per entry, so that a recipe can `protect` adapters.
         build: makes the composition from the parameters; imports torch.
     """
 
@@ -114,6 +115,7 @@ class MethodInfo:
     space: Space
     spaces: tuple[str, ...]
     weights: WeightRule
+    elects: bool
     build: Callable[..., Method]
 
 
@@ -131,6 +133,7 @@ def register(
     space: Space = "dense",
     spaces: tuple[str, ...] = SPACES,
     weights: WeightRule = "positive",
+    elects: bool = False,
 ) -> Callable[[_Build], _Build]:
     """Add a function that returns a `Composition` or a `WholeModule` to the table of methods.
 
@@ -146,6 +149,7 @@ def register(
         spaces: the spaces it can work in.
         weights: what it asks of the weights: `positive` where they vote on signs, `nonzero-sum`
             where their sum is a divisor, or `any`.
+        elects: whether it elects a sign per entry, which a recipe's `protect` can then overrule.
 
     Raises:
         MergeError: if the name is taken, or a keyword argument lacks its default or its `Spec`.
@@ -161,6 +165,7 @@ def register(
             space=space,
             spaces=spaces,
             weights=weights,
+            elects=elects,
             build=build,
         )
         taken = {known for method in _methods.values() for known in (method.name, *method.aliases)}

@@ -17,7 +17,7 @@ from langmerge.merging.registry import SPACES, MethodInfo, Parameter, Spec, regi
 __all__ = ["MethodInfo", "Parameter", "Recipe", "Spec", "check_recipe", "method_info", "methods"]
 
 _ENERGY = re.compile(r"energy:(0?\.\d+|1(\.0*)?)")
-_COMMON = ("weights", "rank", "space", "seed", "profile", "layer_scales")
+_COMMON = ("weights", "rank", "space", "seed", "profile", "layer_scales", "protect", "slack")
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class Recipe:
         space: the space the method works in.
         seed: what random masks are drawn from.
         layer_scales: factors on the merge by bands of layers (see `layers`), or None.
+        protect: the share of each adapter's entries that is protected (see `protect`), or None.
+        slack: how much of a protected entry's size may be lost, as a share.
     """
 
     method: str
@@ -41,6 +43,8 @@ class Recipe:
     space: str = "dense"
     seed: int = 0
     layer_scales: tuple[float, ...] | None = None
+    protect: tuple[float, ...] | None = None
+    slack: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """Return the recipe as it is written in YAML and JSON, defaults included."""
@@ -53,6 +57,7 @@ class Recipe:
             "seed": self.seed,
             # Left out where there are none, so that keys of older recipes stay what they are.
             **({"layer_scales": list(self.layer_scales)} if self.layer_scales else {}),
+            **({"protect": list(self.protect), "slack": self.slack} if self.protect else {}),
         }
 
 
@@ -85,7 +90,7 @@ def check_recipe(
     Args:
         method: a method's name or alias.
         parameters: the method's parameters, and optionally `weights`, `rank`, `space`,
-            `seed` and `layer_scales`.
+            `seed`, `layer_scales`, `protect` and `slack`.
             `lambda` and `lambda_` are the same; None stands for the default. `profile` takes the
             defaults from another tool (see `profiles`).
         n_adapters: how many adapters will be merged, where that is known.
@@ -121,6 +126,8 @@ def check_recipe(
         space=_checked_space(given.get("space", info.space), info),
         seed=_checked_seed(given.get("seed", 0), info.name),
         layer_scales=_checked_scales(given.get("layer_scales"), info.name),
+        protect=_checked_protection(given.get("protect"), info, n_adapters),
+        slack=_checked_slack(given, info.name),
     )
 
 
@@ -204,3 +211,39 @@ def _checked_scales(scales: Any, method: str) -> tuple[float, ...] | None:
             "of layers, such as [0.8, 1, 1.2]"
         )
     return tuple(float(scale) for scale in scales)
+
+
+def _checked_protection(
+    shares: Any, info: MethodInfo, n_adapters: int | None
+) -> tuple[float, ...] | None:
+    if shares is None:
+        return None
+    if not info.elects:
+        electing = ", ".join(method.name for method in methods() if method.elects)
+        raise MergeError(
+            f"{info.name}: protect needs a method that elects signs, expected one of {electing}"
+        )
+    is_list = isinstance(shares, Sequence) and not isinstance(shares, str)
+    if not is_list or not all(_is_share(share) for share in shares):
+        raise MergeError(
+            f"{info.name}: protect is {shares!r}, expected one share from 0 to 1 per adapter"
+        )
+    if n_adapters is not None and len(shares) != n_adapters:
+        raise MergeError(
+            f"{info.name}: found {len(shares)} shares to protect for {n_adapters} adapters, "
+            "expected one per adapter"
+        )
+    return tuple(float(share) for share in shares) if any(shares) else None
+
+
+def _checked_slack(given: Mapping[str, Any], method: str) -> float:
+    slack = given.get("slack", 0.0)
+    if not _is_share(slack):
+        raise MergeError(f"{method}: slack is {slack!r}, expected a number from 0 to 1")
+    if "slack" in given and "protect" not in given:
+        raise MergeError(f"{method}: slack says how far protection may give way; add protect")
+    return float(slack)
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0.0 <= value <= 1.0

@@ -60,6 +60,7 @@ class TaskVector:
         key: what random masks of this adapter and module are drawn from; unsigned 64 bits.
         owner: the adapter's digest.
         statistic: what a survey of all the adapter's modules found, where the method makes one.
+        protected: the share of its entries, the largest, that the merge protects.
     """
 
     b: Tensor
@@ -68,6 +69,7 @@ class TaskVector:
     key: int = 0
     owner: str = ""
     statistic: float | None = None
+    protected: float = 0.0
 
     @property
     def shape(self) -> tuple[int, int]:

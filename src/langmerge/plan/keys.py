@@ -143,12 +143,16 @@ def _merge_document(
     seed = job.seed or 0
     languages = list(project.languages)
     recipe = project.merge[job.recipe].checked(languages, seed)
-    weights = None if recipe.weights is None else dict(zip(languages, recipe.weights, strict=True))
+    own: dict[str, Any] = {"weights": None}
+    if recipe.weights is not None:
+        own["weights"] = dict(zip(languages, recipe.weights, strict=True))
+    if recipe.protect is not None:
+        own["protect"] = dict(zip(languages, recipe.protect, strict=True))
     return {
         "adapters": {
             language: facts[train_id(job.task, language, seed)]["output"] for language in languages
         },
-        "recipe": {**recipe.as_dict(), "weights": weights},
+        "recipe": {**recipe.as_dict(), **own},
     }
 
 

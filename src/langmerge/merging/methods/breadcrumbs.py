@@ -55,6 +55,7 @@ def breadcrumbs(
 @register(
     summary="drop outliers and negligible entries, then elect signs and merge as TIES does",
     source=_SOURCE,
+    elects=True,
 )
 def breadcrumbs_ties(
     *,

@@ -37,6 +37,7 @@ def dare_linear(
     summary="drop entries at random and rescale the rest, then elect signs and merge as TIES does",
     source="Yu et al. 2023, arXiv:2311.03099",
     aliases=("dts", "dare"),
+    elects=True,
 )
 def dare_ties(
     *,

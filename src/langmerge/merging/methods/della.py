@@ -33,6 +33,7 @@ Rescale = Annotated[
 @register(
     summary="drop small entries more often than large ones, rescale, then elect signs as TIES does",
     source=_SOURCE,
+    elects=True,
 )
 def della(
     *,

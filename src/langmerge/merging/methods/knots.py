@@ -14,6 +14,7 @@ knots_ties = register(
     source=_SOURCE,
     aliases=("knots",),
     space="svd",
+    elects=True,
 )(ties)
 
 knots_dare = register(
@@ -22,4 +23,5 @@ knots_dare = register(
     source=_SOURCE,
     aliases=("knots_dare_ties",),
     space="svd",
+    elects=True,
 )(dare_ties)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @register(
     summary="trim small entries, elect a sign per entry, average the entries that agree with it",
     source="Yadav et al. 2023, arXiv:2306.01708",
+    elects=True,
 )
 def ties(
     *,
