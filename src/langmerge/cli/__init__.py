@@ -20,6 +20,7 @@ from langmerge.cli.cost import cost
 from langmerge.cli.diff import diff
 from langmerge.cli.evaluate import evaluate
 from langmerge.cli.export import export
+from langmerge.cli.forecast import forecast
 from langmerge.cli.gc import gc
 from langmerge.cli.history import history
 from langmerge.cli.init import init
@@ -65,6 +66,7 @@ for verb in (
     rollback,
     adopt,
     cost,
+    forecast,
     verify,
     gc,
 ):
