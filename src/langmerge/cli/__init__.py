@@ -11,7 +11,6 @@ from typing import Annotated
 
 import typer
 
-from langmerge import __version__
 from langmerge.cli._console import show_error
 from langmerge.cli.adopt import adopt
 from langmerge.cli.analyze import analyze
@@ -37,6 +36,7 @@ from langmerge.cli.run import run
 from langmerge.cli.score import score
 from langmerge.cli.verify import verify
 from langmerge.errors import LangmergeError
+from langmerge.guide import page_for
 
 app = typer.Typer(
     name="langmerge",
@@ -73,16 +73,26 @@ for verb in (
     app.command()(verb)
 
 
-def _show_version(wanted: bool) -> None:
+def _show_versions(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"langmerge {__version__}")
+        from langmerge.versions import installed_extras, installed_versions
+
+        for name, version in installed_versions().items():
+            typer.echo(f"{name} {version}")
+        typer.echo(f"extras {', '.join(installed_extras()) or 'none'}")
         raise typer.Exit
 
 
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show version.")
+        bool,
+        typer.Option(
+            "--version",
+            callback=_show_versions,
+            is_eager=True,
+            help="Show the versions of langmerge and of what results depend on.",
+        ),
     ] = False,
 ) -> None:
     """Options of `langmerge` itself."""
@@ -96,5 +106,5 @@ def main() -> None:
     try:
         app()
     except LangmergeError as error:
-        show_error(str(error))
+        show_error(str(error), page_for(error))
         sys.exit(error.exit_code)

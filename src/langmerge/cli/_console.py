@@ -39,9 +39,11 @@ TrackOption = Annotated[
 DEFAULT_PROJECT = Path(PROJECT_FILE)
 
 
-def show_error(message: str) -> None:
-    """Print an error; text from files is shown as it is, never as markup."""
+def show_error(message: str, page: str | None = None) -> None:
+    """Print an error and where to read on; text from files is shown as it is, never as markup."""
     err.print(Text("error: ", style="bold red") + Text(message), soft_wrap=True)
+    if page is not None:
+        err.print(Text("see: ", style="dim") + Text(page, style="dim"), soft_wrap=True)
 
 
 def show_json(value: Any) -> None:
