@@ -22,6 +22,7 @@ from pydantic import (
 from langmerge.data.config import DataConfig, SplitName
 from langmerge.errors import MergeError, ProjectError, did_you_mean
 from langmerge.merging.schema import Recipe, check_recipe
+from langmerge.remote import check_url
 from langmerge.settings import Seeds, Settings, explain, load_yaml
 from langmerge.tasks import AnyTask, Task
 from langmerge.tasks.base import DEFAULT
@@ -188,6 +189,8 @@ class Project(Settings):
     """Where runs and releases are recorded too."""
     seeds: Seeds = (0,)
     """Every training is run once with each; the first one's model is released."""
+    store: Annotated[str, AfterValidator(check_url)] | None = None
+    """URL of a store that machines share; `.langmerge` beside the project file if absent."""
 
     _path: Path = PrivateAttr(default=Path(PROJECT_FILE))
 
@@ -203,7 +206,7 @@ class Project(Settings):
 
     @cached_property
     def store_folder(self) -> Path:
-        """Where results are kept."""
+        """Where results are kept; with a store at a URL, this machine's copies of them."""
         return self.folder / ".langmerge"
 
     @field_validator("languages", mode="before")

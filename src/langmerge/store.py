@@ -21,10 +21,12 @@ that is its last line.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import itertools
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -40,7 +42,8 @@ from langmerge.seals import Seals, look_of
 Manifest = dict[str, dict[str, Any]]
 """File name in an object -> its `size` in bytes and `sha256`."""
 
-_MANIFEST = "manifest.json"
+MANIFEST_FILE = "manifest.json"
+"""An object's list of its files, written last."""
 _SEAL = ',\n "seal": "'
 
 
@@ -66,6 +69,9 @@ class Action:
 class Store:
     """A store in a local folder; created on first write."""
 
+    url: str | None = None
+    """Where a shared store is."""
+
     def __init__(self, root: Path) -> None:
         self.root = root
         self._seals = Seals(root / "verified.jsonl")
@@ -78,22 +84,30 @@ class Store:
     def recorded(self, key: str) -> Action | None:
         """Return the action recorded for a key, whatever became of its object; None if damaged."""
         try:
-            text = self._action_path(key).read_text(encoding="utf-8")
-            content = json.loads(text)
-            # Stores of older versions have actions without a seal.
-            if content.pop("seal", None) in (None, _seal_of(text)) and content["key"] == key:
-                return Action(**content)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
-            pass
-        return None
+            return action_of(key, self._action_path(key).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
 
     def record(self, action: Action) -> Action:
         """Record a finished action, and return the one that counts: the first for its key."""
         if (earlier := self.action(action.key)) is not None:
             return earlier
-        text = _pretty_json(vars(action)).removesuffix("\n}\n") + _SEAL
-        write_atomically(self._action_path(action.key), f'{text}{_seal_of(text)}"\n}}\n')
+        write_atomically(self._action_path(action.key), text_of(action))
         return action
+
+    def share(self, action: Action) -> None:
+        """Make a result known to other machines, where the store is shared."""
+
+    def sync_releases(self) -> None:
+        """Bring the releases here and those of a shared store together."""
+
+    def share_pointer(self) -> None:
+        """Make known which release is the current one, where the store is shared."""
+
+    @contextlib.contextmanager
+    def lease(self, name: str, on_wait: Callable[[str], None] | None = None) -> Iterator[None]:
+        """Hold the store against other machines, where it is shared."""
+        yield
 
     def put(self, build: Callable[[Path], None]) -> str:
         """Store the files that `build` writes into the folder it is given; return their digest."""
@@ -104,7 +118,7 @@ class Store:
             try:
                 build(folder)
                 manifest = _manifest_of(folder)
-                (folder / _MANIFEST).write_text(_pretty_json(manifest), encoding="utf-8")
+                (folder / MANIFEST_FILE).write_text(_pretty_json(manifest), encoding="utf-8")
                 sync_tree(folder)
                 digest = digest_of(manifest)
                 folder.chmod(0o755)  # mkdtemp's is for its owner alone; a server may be another
@@ -119,15 +133,15 @@ class Store:
         Raises:
             StorageError: if the object is missing or damaged.
         """
-        if not self.is_whole(digest):
+        if not self._is_whole_here(digest):
             raise StorageError(
-                f"{self._object_path(digest)}: {self.damage(digest)}; run again to rebuild it"
+                f"{self._object_path(digest)}: {self._damage_here(digest)}; run again to rebuild it"
             )
         return self._object_path(digest)
 
     def is_whole(self, digest: str) -> bool:
         """Return whether an object's bytes are what they were; reads them if they look changed."""
-        return self._seals.holds(digest, self._object_path(digest)) or self.damage(digest) is None
+        return self._is_whole_here(digest)
 
     def work(self, key: str) -> Path:
         """Return the folder for an unfinished job's checkpoints, created if need be."""
@@ -140,12 +154,25 @@ class Store:
         """Remove a finished job's checkpoints."""
         shutil.rmtree(self.root / "work" / key, ignore_errors=True)
 
+    def place(self, name: str) -> str:
+        """Return where a file or folder of the store is, for people."""
+        return str(self.root / name)
+
+    def keys(self) -> set[str]:
+        """Return the keys of all actions, readable or not."""
+        names = _names(self.root / "actions")
+        return {name.removesuffix(".json") for name in names if name.endswith(".json")}
+
+    def digests(self) -> set[str]:
+        """Return the digests of all objects, whole or not."""
+        return _names(self.root / "objects")
+
     def actions(self) -> list[Path]:
-        """Return the files of all actions, `KEY.json`, in the order of their keys."""
+        """Return the files of all actions here, `KEY.json`, in the order of their keys."""
         return sorted(self.root.glob("actions/[!.]*.json"))
 
     def objects(self) -> list[Path]:
-        """Return the folders of all objects, named by digest, in the order of their digests."""
+        """Return the folders of all objects here, `DIGEST`, in the order of their digests."""
         return sorted(self.root.glob("objects/[!.]*"))
 
     def releases(self) -> list[Path]:
@@ -166,14 +193,7 @@ class Store:
 
     def damage(self, digest: str) -> str | None:
         """Return what is wrong with an object's bytes, or None; reads every file of it."""
-        folder = self._object_path(digest)
-        look = look_of(folder, _files_of(folder))  # before reading: a later change is then seen
-        damage = _damage_of(folder, digest)
-        if damage is not None:
-            self._seals.drop(digest)
-        elif look is not None:
-            self._seals.add(digest, look)
-        return damage
+        return self._damage_here(digest)
 
     def set_damage_aside(self, key: str) -> str | None:
         """Move what cannot be used of a key's result to `damaged/`; return what was wrong, if any.
@@ -225,17 +245,12 @@ class Store:
         Raises:
             StorageError: if the store cannot be written.
         """
-        folder = self.root / "damaged"
-        with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            names = itertools.chain([path.name], (f"{path.name}.{n}" for n in itertools.count(2)))
-            place = next(folder / name for name in names if not (folder / name).exists())
-            return path.rename(place)
+        return self._set_aside_here(path)
 
     def _publish(self, folder: Path, digest: str) -> None:
         target = self._object_path(digest)
-        if target.exists() and not self.is_whole(digest):
-            self.set_aside(target)
+        if target.exists() and not self._is_whole_here(digest):
+            self._set_aside_here(target)
         try:
             folder.rename(target)
         except OSError as error:  # another run published the same bytes first
@@ -246,6 +261,28 @@ class Store:
                 self._seals.add(digest, look)
         sync(target.parent)
 
+    def _is_whole_here(self, digest: str) -> bool:
+        known = self._seals.holds(digest, self._object_path(digest))
+        return known or self._damage_here(digest) is None
+
+    def _damage_here(self, digest: str) -> str | None:
+        folder = self._object_path(digest)
+        look = look_of(folder, _files_of(folder))  # before reading: a later change is then seen
+        damage = damage_of(folder, digest)
+        if damage is not None:
+            self._seals.drop(digest)
+        elif look is not None:
+            self._seals.add(digest, look)
+        return damage
+
+    def _set_aside_here(self, path: Path) -> Path:
+        folder = self.root / "damaged"
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            names = itertools.chain([path.name], (f"{path.name}.{n}" for n in itertools.count(2)))
+            place = next(folder / name for name in names if not (folder / name).exists())
+            return path.rename(place)
+
     def _action_path(self, key: str) -> Path:
         return self.root / "actions" / f"{key}.json"
 
@@ -253,18 +290,36 @@ class Store:
         return self.root / "objects" / digest
 
 
-def _damage_of(folder: Path, digest: str) -> str | None:
+def action_of(key: str, text: str) -> Action | None:
+    """Return the action that a file's text holds; None if it is damaged, or another key's."""
+    try:
+        content = json.loads(text)
+        # Stores of older versions have actions without a seal.
+        if content.pop("seal", None) in (None, _seal_of(text)) and content["key"] == key:
+            return Action(**content)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        pass
+    return None
+
+
+def text_of(action: Action) -> str:
+    """Return an action as the text of its file, sealed."""
+    text = _pretty_json(vars(action)).removesuffix("\n}\n") + _SEAL
+    return f'{text}{_seal_of(text)}"\n}}\n'
+
+
+def damage_of(folder: Path, digest: str) -> str | None:
     """Return what is wrong with the bytes in an object's folder, or None."""
     if not folder.exists():
         return "the object is missing"
     try:
-        expected = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+        expected = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
         actual = _manifest_of(folder)
     except (OSError, ValueError):
-        return f"{_MANIFEST} is missing or not readable"
+        return f"{MANIFEST_FILE} is missing or not readable"
     if (found := digest_of(expected)) != digest:
-        return f"{_MANIFEST} has the digest {found}, expected the folder's name"
-    actual.pop(_MANIFEST)
+        return f"{MANIFEST_FILE} has the digest {found}, expected the folder's name"
+    actual.pop(MANIFEST_FILE)
     return next(_differences(expected, actual), None)
 
 
@@ -273,7 +328,7 @@ def _differences(expected: Manifest, actual: Manifest) -> Iterator[str]:
         if name not in actual:
             yield f"{name} is missing"
         elif name not in expected:
-            yield f"{name} is not in {_MANIFEST}"
+            yield f"{name} is not in {MANIFEST_FILE}"
         elif actual[name] != expected[name]:
             now, then = (
                 f"{entry['size']} bytes with the digest {entry['sha256']}"
@@ -296,6 +351,14 @@ def _files_of(folder: Path) -> list[str]:
     """Return the names of all files in a folder and below, sorted."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return [path.relative_to(folder).as_posix() for path in files]
+
+
+def _names(folder: Path) -> set[str]:
+    """Return the names in a folder, apart from those of unfinished writes and removals."""
+    try:
+        return {entry.name for entry in os.scandir(folder) if not entry.name.startswith(".")}
+    except OSError:
+        return set()
 
 
 def _seal_of(text: str) -> str:

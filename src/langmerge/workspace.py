@@ -56,6 +56,19 @@ def open_workspace(
     project = load_project(path)
     base = resolve_base(project.base, project.folder, cache_folder())
     return Workspace(
-        project, base, Store(project.store_folder), Lock.load(project.folder), baselines,
+        project, base, open_store(project), Lock.load(project.folder), baselines,
         Scope.of(project, languages, steps),
     )  # fmt: skip
+
+
+def open_store(project: Project) -> Store:
+    """Return the store of a project: in a folder beside its file, or shared at a URL.
+
+    Raises:
+        MissingExtraError: if the package that speaks the URL's protocol is not installed.
+    """
+    if project.store is None:
+        return Store(project.store_folder)
+    from langmerge.shared_store import SharedStore
+
+    return SharedStore(project.store_folder, project.store)

@@ -22,10 +22,17 @@ def gc(
     ] = False,
 ) -> None:
     """Remove stored results that neither the lock, the plan nor a release needs."""
-    garbage = collect_garbage(open_workspace(project), dry_run=dry_run)
+    workspace = open_workspace(project)
+    garbage = collect_garbage(workspace, dry_run=dry_run)
     if dry_run and garbage:
         _show(garbage, project.resolve().parent)
     out.print(_summary(garbage, dry_run))
+    if url := workspace.store.url:
+        out.print(
+            f"These are this machine's copies. {url} keeps all: other checkouts may need it; "
+            "remove the folder there when the project ends.",
+            soft_wrap=True,
+        )
 
 
 def _show(garbage: Sequence[Garbage], folder: Path) -> None:

@@ -14,10 +14,10 @@ from langmerge.cli._console import DEFAULT_PROJECT, JsonOption, ProjectOption, o
 def history(project: ProjectOption = DEFAULT_PROJECT, json: JsonOption = False) -> None:
     """Show the releases with their scores; the current one is marked."""
     from langmerge.project import load_project
-    from langmerge.store import Store
     from langmerge.upkeep.releases import Releases
+    from langmerge.workspace import open_store
 
-    releases = Releases(Store(load_project(project).store_folder))
+    releases = Releases(open_store(load_project(project)))
     current = releases.current()
     found = [{**made.to_json(), "current": made == current} for made in reversed(releases.all())]
     if json:

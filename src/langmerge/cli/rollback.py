@@ -25,12 +25,12 @@ def rollback(
 ) -> None:
     """Serve an earlier release again, if everything it needs is still whole; nothing is undone."""
     from langmerge.project import load_project
-    from langmerge.store import Store
     from langmerge.tracking.publishing import publishing
     from langmerge.upkeep.release import rollback as roll_back
+    from langmerge.workspace import open_store
 
     loaded = load_project(project)
     publish = publishing(loaded, track, show_warnings)
-    found = roll_back(loaded, Store(loaded.store_folder), release)
+    found = roll_back(loaded, open_store(loaded), release)
     publish(found)
     out.print(Text(f"Release {found.name} is served again; its model answers as it did."))

@@ -11,8 +11,8 @@ from langmerge.cli._console import DEFAULT_PROJECT, ProjectOption, out
 from langmerge.errors import StorageError
 from langmerge.plan.lock import Lock
 from langmerge.project import load_project
-from langmerge.store import Store
 from langmerge.upkeep.verify import verify as verify_store
+from langmerge.workspace import open_store
 
 
 def verify(
@@ -23,7 +23,7 @@ def verify(
 ) -> None:
     """Check every stored byte, every key, and what lock and releases name; exit 2 if wrong."""
     opened = load_project(project)
-    store, lock = Store(opened.store_folder), Lock.load(opened.folder)
+    store, lock = open_store(opened), Lock.load(opened.folder)
     problems = verify_store(store, lock, repair=repair)
     for problem in problems:
         out.print(Text(problem.message), soft_wrap=True)

@@ -115,6 +115,7 @@ class Books:
 
     def _tidy_up(self, decision: Decision, action: Action) -> None:
         """Do what follows once a job's action is recorded; a killed run left it to the next one."""
+        self._planner.store.share(action)
         self.ledger.finished(decision, action)
         self._planner.store.clear_work(action.key)
 

@@ -31,7 +31,11 @@ def run(planner: Planner, observer: Observer | None = None, *, wait: bool = True
 
     observer = observer or Observer()
     on_wait = observer.waiting if wait else None
-    with held(planner.store.root, on_wait=on_wait), Workbench(planner) as workbench:
+    with (
+        held(planner.store.root, on_wait=on_wait),
+        planner.store.lease("run", on_wait),
+        Workbench(planner) as workbench,
+    ):
         # Who held the project before may have written it since it was read.
         planner.lock = Lock.load(planner.lock.path.parent)
         books = Books(planner, observer)

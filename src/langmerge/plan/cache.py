@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -95,15 +94,8 @@ class PlanCache:
 
     @cached_property
     def _actions(self) -> set[str]:
-        return {name.removesuffix(".json") for name in _names(self._store.root / "actions")}
+        return self._store.keys()
 
     @cached_property
     def _objects(self) -> set[str]:
-        return _names(self._store.root / "objects")
-
-
-def _names(folder: Path) -> set[str]:
-    try:
-        return {entry.name for entry in os.scandir(folder)}
-    except OSError:
-        return set()
+        return self._store.digests()

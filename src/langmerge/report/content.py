@@ -33,6 +33,7 @@ from langmerge.tasks import Prediction
 from langmerge.tasks.predictions import PREDICTIONS_FILE, read_predictions
 from langmerge.upkeep.bill import Bill, make_bill, read_ledger
 from langmerge.upkeep.releases import Release, Releases
+from langmerge.workspace import open_store
 
 if TYPE_CHECKING:
     from langmerge.analysis import Analysis
@@ -123,7 +124,7 @@ def gather(
     """
     results = load_results(project_file)
     project = load_project(project_file)
-    store, lock = Store(project.store_folder), Lock.load(project.folder)
+    store, lock = open_store(project), Lock.load(project.folder)
     stored = _Stored(project, store, lock)
     on_progress("reading predictions")
     cells = dict(_cells(results, project, stored))

@@ -93,7 +93,7 @@ def adopt(
     own = _plain(workspace, adapter)
     refuse_unfit_adapter(skeleton, own)
     known = {"adapter": adapter.digest, "source": _name(folder), "base_model": adapter.base_model}
-    with held(workspace.store.root):
+    with held(workspace.store.root), workspace.store.lease("run"):
         document = adopted(_document(workspace, job), known)
         # Who held the project before may have written the lock since it was read.
         workspace.lock.jobs = Lock.load(project.folder).jobs

@@ -105,6 +105,7 @@ def released_digests(store: Store) -> set[str]:
         StorageError: if a release is not readable: what it names is not known.
     """
     digests: set[str] = set()
+    store.sync_releases()
     for path in store.releases():
         try:
             digests |= _digests_in(json.loads(path.read_text(encoding="utf-8")))

@@ -100,7 +100,7 @@ def release(workspace: Workspace, found: Assessment, message: str, force: bool) 
             "or release it all the same with --force"
         )
     store, releases = workspace.store, Releases(workspace.store)
-    with held(store.root, lock="release"):
+    with held(store.root, lock="release"), store.lease("release"):
         if releases.current() != found.current:
             raise StorageError(
                 f"{releases.folder}: the current release changed meanwhile; "
@@ -145,7 +145,7 @@ def rollback(project: Project, store: Store, name: str | None = None) -> Release
         if current.previous is None:
             raise ProjectError(f"release {current.name} is the first: none is before it")
         name = current.previous
-    with held(store.root, lock="release"):
+    with held(store.root, lock="release"), store.lease("release"):
         refuse_foreign(project)
         found = releases.find(name)
         _check_objects(store, found, found.objects)

@@ -86,6 +86,7 @@ class Releases:
     """The releases in a project's store."""
 
     def __init__(self, store: Store) -> None:
+        self._store = store
         self.folder = store.root / "releases"
         self._pointer = self.folder / "current"
 
@@ -95,6 +96,7 @@ class Releases:
         Raises:
             StorageError: if a manifest is not what was written.
         """
+        self._store.sync_releases()
         found = [_read(path) for path in self.folder.glob("[!.]*.json")]
         return sorted(found, key=lambda release: (release.number, release.name))
 
@@ -104,6 +106,7 @@ class Releases:
         Raises:
             StorageError: if the pointer or its release is damaged.
         """
+        self._store.sync_releases()
         try:
             name = self._pointer.read_text(encoding="utf-8").strip()
         except FileNotFoundError:
@@ -136,11 +139,13 @@ class Releases:
         name = f"{release.number}-{digest_of(content)[:8]}"
         text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False)
         write_atomically(self.folder / f"{name}.json", text + "\n")
+        self._store.sync_releases()
         return release.model_copy(update={"name": name})
 
     def make_current(self, release: Release) -> None:
         """Move the pointer to a release."""
         write_atomically(self._pointer, f"{release.name}\n")
+        self._store.share_pointer()
 
 
 def _read(path: Path) -> Release:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -51,7 +51,10 @@ def verify(store: Store, lock: Lock, *, repair: bool = False) -> list[Problem]:
     Raises:
         StorageError: with `repair`, if a run holds the project or the store cannot be written.
     """
-    with held(store.root) if repair and store.root.exists() else nullcontext():
+    with ExitStack() as holding:
+        if repair and (store.url or store.root.exists()):
+            holding.enter_context(held(store.root))
+            holding.enter_context(store.lease("run"))
         problems = [
             *_objects(store),
             *_actions(store),
@@ -62,30 +65,34 @@ def verify(store: Store, lock: Lock, *, repair: bool = False) -> list[Problem]:
 
 
 def _objects(store: Store) -> Iterator[Problem]:
-    for folder in store.objects():
-        if (damage := store.damage(folder.name)) is not None:
-            yield Problem(f"{folder}: {damage}", _SET_ASIDE, damaged=folder)
+    for digest in sorted(store.digests()):
+        name = f"objects/{digest}"
+        if (damage := store.damage(digest)) is not None:
+            yield Problem(f"{store.place(name)}: {damage}", _SET_ASIDE, damaged=store.root / name)
 
 
 def _actions(store: Store) -> Iterator[Problem]:
-    objects = _present(store)
-    for path in store.actions():
-        action = store.recorded(path.stem)
+    objects = store.digests()
+    for key in sorted(store.keys()):
+        name = f"actions/{key}.json"
+        path, place = store.root / name, store.place(name)
+        action = store.recorded(key)
         if action is None:
             found = "not the action that was written: not readable, changed, or of another key"
-            yield Problem(f"{path}: {found}", _SET_ASIDE, damaged=path)
-        elif (key := digest_of(action.document)) != path.stem:
+            yield Problem(f"{place}: {found}", _SET_ASIDE, damaged=path)
+        elif (found := digest_of(action.document)) != key:
             yield Problem(
-                f"{path}: its document has the key {key}, expected the file's name",
+                f"{place}: its document has the key {found}, expected the file's name",
                 _SET_ASIDE,
                 damaged=path,
             )
         elif action.output not in objects:
-            yield Problem(f"{path}: its output {action.output} is not in the store", _REBUILD)
+            yield Problem(f"{place}: its output {action.output} is not in the store", _REBUILD)
 
 
 def _releases(store: Store) -> Iterator[Problem]:
-    objects = _present(store)
+    store.sync_releases()
+    objects = store.digests()
     for path in store.releases():
         try:
             named = set(json.loads(path.read_text(encoding="utf-8"))["objects"])
@@ -111,10 +118,6 @@ def _lock(store: Store, lock: Lock) -> Iterator[Problem]:
                 f"{place}: the output is {output}, the store's action says {action.output}",
                 "restore the lock from git, or take the store's with `langmerge run`",
             )
-
-
-def _present(store: Store) -> set[str]:
-    return {folder.name for folder in store.objects()}
 
 
 def _set_aside(store: Store, problem: Problem) -> Problem:
