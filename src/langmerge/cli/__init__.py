@@ -28,6 +28,7 @@ from langmerge.cli.merge import merge
 from langmerge.cli.plan import plan
 from langmerge.cli.predict import predict
 from langmerge.cli.quickstart import quickstart
+from langmerge.cli.recipes import recipes
 from langmerge.cli.release import release
 from langmerge.cli.report import report
 from langmerge.cli.results import results
@@ -48,6 +49,7 @@ app = typer.Typer(
 for verb in (
     quickstart,
     init,
+    recipes,
     check,
     plan,
     run,
