@@ -22,10 +22,13 @@ from langmerge.statistics import (
     bootstrap,
     bootstrap_mean,
     holm,
+    interval_of,
     minimum_detectable_difference,
     paired_bootstrap,
+    resample,
     retention,
     seed_spread,
+    upper_bound,
 )
 
 
@@ -546,3 +549,37 @@ def test_the_minimum_detectable_difference_is_found_four_times_in_five() -> None
         for seed, values in enumerate(samples)
     ]
     assert np.mean(found) == pytest.approx(0.8, abs=0.07)
+
+
+def test_resamples_are_those_of_the_mean() -> None:
+    draw = np.random.default_rng(3)
+    samples = {
+        code: (
+            quotient_metric("m", {}, list(draw.normal(50, 10, 12))),
+            [f"g{i % 9}" for i in range(12)],
+        )
+        for code in ("de", "en")
+    }
+    found = resample(samples, seed=5, resamples=500)
+    mean = bootstrap_mean(samples, seed=5, resamples=500)
+    assert found.names == ("de", "en")
+    assert float(found.observed.mean()) == pytest.approx(mean.value)
+    assert interval_of(
+        float(found.observed.mean()), np.nanmean(found.drawn, axis=0), found.groups
+    ) == Interval(mean.value, pytest.approx(mean.low), pytest.approx(mean.high))
+
+
+def test_an_upper_bound_holds_as_often_as_it_says() -> None:
+    """Some rows of a finite set are seen; the bound is of the mean over all of them."""
+    missed = 0
+    for seed in range(200):
+        draw = np.random.default_rng(seed)
+        everything = draw.exponential(20, 80)
+        seen = draw.permutation(everything)[:40]
+        samples = {"": (quotient_metric("m", {}, list(seen)), [str(i) for i in range(40)])}
+        found = resample(samples, seed=seed, resamples=200)
+        bound = upper_bound(
+            float(found.observed[0]), found.drawn[0], found.groups, share=0.5, risk=0.1
+        )
+        missed += bound < everything.mean()
+    assert 5 <= missed <= 35  # of 20 expected; skewness costs a few

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -258,14 +258,26 @@ def folded(base: BaseModel, adapter: Adapter | None) -> Iterator[BaseModel]:
     Raises:
         AdapterError: if the base lacks one of the adapter's modules, or its shape is another.
     """
+    with changed(_changes(base, adapter) if adapter is not None else ()):
+        yield base
+
+
+@contextmanager
+def changed(changes: Iterable[tuple[nn.Module, Tensor]]) -> Iterator[None]:
+    """Add changes to modules' weights inside the block, as `folded` does those of an adapter.
+
+    Args:
+        changes: modules, each with what is added to its weight: fp32, of the weight's shape and on
+            its device.
+    """
     originals: list[tuple[nn.Module, nn.Parameter]] = []
     try:
-        for module, change in _changes(base, adapter) if adapter is not None else ():
+        for module, change in changes:
             weight: nn.Parameter = module.weight  # type: ignore[assignment]
             originals.append((module, weight))
-            changed = (weight.float() + change).to(weight.dtype)
-            module.weight = nn.Parameter(changed, requires_grad=False)
-        yield base
+            new = (weight.float() + change).to(weight.dtype)
+            module.weight = nn.Parameter(new, requires_grad=False)
+        yield
     finally:
         for module, weight in originals:
             module.weight = weight

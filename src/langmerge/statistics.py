@@ -97,6 +97,67 @@ class SeedSpread:
     effect: float
 
 
+@dataclass(frozen=True)
+class Resamples:
+    """A metric of several languages over all rows, and in every resample of their groups.
+
+    Attributes:
+        names: the languages, sorted.
+        observed: the values over all rows [languages].
+        drawn: the values in every resample [languages, resamples]; NaN where a language has no
+            group in it.
+        groups: how many groups the language with the fewest has.
+    """
+
+    names: tuple[str, ...]
+    observed: Floats
+    drawn: Floats
+    groups: int
+
+
+def resample(samples: Samples, *, seed: int, resamples: int = RESAMPLES) -> Resamples:
+    """Return every language's values in the resamples that `bootstrap_mean` takes the mean of.
+
+    Samples of the same groups share their resamples, so functions of them can be compared draw by
+    draw: means, minima, ratios.
+    """
+    grouped = _group(samples)
+    generator = _generator(seed)
+    evenly = np.full(grouped.n_groups, 1 / grouped.n_groups)
+    drawn = []
+    for size in _block_sizes(resamples, grouped.n_groups):
+        counts = generator.multinomial(grouped.n_groups, evenly, size=size).astype(np.float64)
+        reached = grouped.present @ counts.T > 0
+        drawn.append(np.where(reached, grouped.values(counts), np.nan))
+    observed = grouped.values(np.ones((1, grouped.n_groups)))[:, 0]
+    return Resamples(tuple(sorted(samples)), observed, np.concatenate(drawn, 1), grouped.fewest)
+
+
+def interval_of(observed: float, drawn: Floats, groups: int, confidence: float = 0.95) -> Interval:
+    """Return the expanded percentile interval of a value whose resamples are `drawn`."""
+    return Interval(observed, *_percentile_bounds(drawn, groups, confidence))
+
+
+def upper_bound(
+    observed: float, drawn: Floats, groups: int, *, share: float = 0.0, risk: float = 0.05
+) -> float:
+    """Return what a value over all rows exceeds only with probability `risk`, given some rows.
+
+    The rows are drawn without replacement from those in question, so the standard error shrinks by
+    sqrt(1 - share), Cochran's finite population correction. Student's quantile stands for the few
+    groups; the standard error is the bootstrap's.
+
+    Args:
+        observed: the value over the rows given.
+        drawn: its resamples.
+        groups: how many groups of rows were given.
+        share: which part of all groups these are.
+        risk: one-sided.
+    """
+    error = math.sqrt(_variance_expansion(groups) * (1 - share)) * float(drawn.std(ddof=1))
+    return observed + _student_quantile(1 - risk, max(groups - 1, 1)) * error
+
+
 def bootstrap(
     metric: Metric,
     groups: Sequence[str],

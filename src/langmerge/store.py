@@ -5,6 +5,7 @@ STORE/actions/KEY.json             which object a job's key produced, with facts
 STORE/objects/DIGEST/manifest.json files of the object with sizes and digests; written last
 STORE/objects/DIGEST/...           the files
 STORE/work/KEY/                    checkpoints of a job that has not finished
+STORE/sweeps/                  answers of candidate recipes, and the evidence for chosen ones
 STORE/releases/*.json              what was released, with the objects it needs
 STORE/ledger.jsonl                 every attempt at a job, one line each
 STORE/plan-cache.json              what planning read of results and data files

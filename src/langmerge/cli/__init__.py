@@ -35,6 +35,7 @@ from langmerge.cli.results import results
 from langmerge.cli.rollback import rollback
 from langmerge.cli.run import run
 from langmerge.cli.score import score
+from langmerge.cli.sweep import sweep
 from langmerge.cli.verify import verify
 from langmerge.errors import LangmergeError
 from langmerge.guide import page_for
@@ -55,6 +56,7 @@ for verb in (
     run,
     results,
     report,
+    sweep,
     predict,
     evaluate,
     export,

@@ -215,15 +215,8 @@ class Workbench:
         merged = merge(
             [self._object_of(train_id(job.task, language, seed)) for language in languages],
             recipe.method,
-            weights=recipe.weights,
-            rank=recipe.rank,
-            seed=recipe.seed,
-            space=recipe.space,
-            layer_scales=recipe.layer_scales,
-            protect=recipe.protect,
-            slack=recipe.slack if recipe.protect else None,
             on_progress=lambda done, total: progress(job, done, total, ""),
-            **recipe.parameters,
+            **recipe.as_options(),
         )
 
         def build(folder: Path) -> None:

@@ -131,7 +131,51 @@ def choice_log_likelihoods(
     Raises:
         ValueError: if a prompt or a choice has no tokens.
     """
-    scores = [[0.0] * len(row) for row in choices]
+    return plan_choices(base, prompts, choices, batch_tokens).score(base, on_progress)
+
+
+@dataclass(frozen=True)
+class ChoicePlan:
+    """Choices in batches, ready to be scored by one model after another.
+
+    Attributes:
+        choices: how many choices each row has.
+        shared: what all prompts begin with, where computing it once saves enough.
+        batches: sequences of similar length, the longest first.
+    """
+
+    choices: tuple[int, ...]
+    shared: Ids
+    batches: tuple[list[_Tree], ...]
+
+    def score(
+        self, base: BaseModel, on_progress: Callable[[int, int], None] | None = None
+    ) -> list[list[float]]:
+        """Return what `choice_log_likelihoods` returns, of the weights that `base` has now.
+
+        Args:
+            base: the model the plan was made with, with whatever adapter is folded into it.
+            on_progress: called with (rows done, rows in all).
+        """
+        scores = [[0.0] * count for count in self.choices]
+        waiting = Counter(tree.row for batch in self.batches for tree in batch)
+        with torch.inference_mode():
+            beginning = _compute(base, self.shared)
+            for batch in self.batches:
+                _score(base, batch, scores, beginning)
+                waiting.subtract(tree.row for tree in batch)
+                if on_progress is not None:
+                    on_progress(sum(count == 0 for count in waiting.values()), len(scores))
+        return scores
+
+
+def plan_choices(
+    base: BaseModel,
+    prompts: Sequence[Ids],
+    choices: Sequence[Sequence[Ids]],
+    batch_tokens: int = 2048,
+) -> ChoicePlan:
+    """Group the choices of all rows into batches; arguments as for `choice_log_likelihoods`."""
     with torch.inference_mode():
         shared = _shared_ids(base, prompts)
         trees = [
@@ -139,14 +183,8 @@ def choice_log_likelihoods(
             for row, (prompt, row_choices) in enumerate(zip(prompts, choices, strict=True))
             for tree in _plant(base, row, prompt, row_choices, len(shared))
         ]
-        waiting = Counter(tree.row for tree in trees)
-        beginning = _compute(base, shared)
-        for batch in _batches(trees, batch_tokens, len(shared)):
-            _score(base, batch, scores, beginning)
-            waiting.subtract(tree.row for tree in batch)
-            if on_progress is not None:
-                on_progress(sum(count == 0 for count in waiting.values()), len(prompts))
-    return scores
+    batches = tuple(_batches(trees, batch_tokens, len(shared)))
+    return ChoicePlan(tuple(map(len, choices)), shared, batches)
 
 
 def _shared_ids(base: BaseModel, prompts: Sequence[Ids]) -> Ids:

@@ -9,7 +9,7 @@ from langmerge.evaluate.engines import Engine, TransformersEngine
 from langmerge.evaluate.generation import GeneratedText
 from langmerge.examples import Presenter
 from langmerge.model import BaseModel
-from langmerge.tasks import Prediction
+from langmerge.tasks import Prediction, Task
 
 
 def predict_rows(
@@ -41,19 +41,17 @@ def predict_with(
             stop_ids=presenter.encoder.stop_ids,
             stop_at_newline=writing.stop_at_newline,
         )
-        written = [
-            _written(row, task.candidates(row), text) for row, text in zip(rows, texts, strict=True)
-        ]
-        return written, tokens + sum(text.tokens for text in texts)
+        found = [written(task, row, text) for row, text in zip(rows, texts, strict=True)]
+        return found, tokens + sum(text.tokens for text in texts)
     choices = [candidates for _, candidates in presented]
     scores = engine.log_likelihoods(prompts, choices)
-    scored = [
-        _scored(row, task.candidates(row), of_row) for row, of_row in zip(rows, scores, strict=True)
-    ]
-    return scored, tokens + sum(len(choice) for of_row in choices for choice in of_row)
+    found = [scored(task, row, of_row) for row, of_row in zip(rows, scores, strict=True)]
+    return found, tokens + sum(len(choice) for of_row in choices for choice in of_row)
 
 
-def _written(row: Row, candidates: Sequence[str], generated: GeneratedText) -> Prediction:
+def written(task: Task, row: Row, generated: GeneratedText) -> Prediction:
+    """Return the prediction of a row whose answer the model wrote."""
+    candidates = task.candidates(row)
     return Prediction(
         id=row.id,
         group=row.group,
@@ -66,7 +64,9 @@ def _written(row: Row, candidates: Sequence[str], generated: GeneratedText) -> P
     )
 
 
-def _scored(row: Row, candidates: Sequence[str], scores: Sequence[float]) -> Prediction:
+def scored(task: Task, row: Row, scores: Sequence[float]) -> Prediction:
+    """Return the prediction of a row whose candidates were scored, in nats."""
+    candidates = task.candidates(row)
     return Prediction(
         id=row.id,
         group=row.group,

@@ -60,6 +60,19 @@ class Recipe:
             **({"protect": list(self.protect), "slack": self.slack} if self.protect else {}),
         }
 
+    def as_options(self) -> dict[str, Any]:
+        """Return the recipe, but for its method, as the keyword arguments of `merge`."""
+        return {
+            **self.parameters,
+            "weights": self.weights,
+            "rank": self.rank,
+            "space": self.space,
+            "seed": self.seed,
+            "layer_scales": self.layer_scales,
+            "protect": self.protect,
+            "slack": self.slack if self.protect else None,
+        }
+
 
 def methods() -> tuple[MethodInfo, ...]:
     """Return every registered method: name, parameters with defaults and meaning, source."""

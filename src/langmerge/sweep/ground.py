@@ -1,0 +1,185 @@
+"""What a sweep stands on: trained adapters, rows to choose by, and the key of both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from langmerge.canonical import digest_of
+from langmerge.choose.candidates import Candidate
+from langmerge.choose.objective import UnitName
+from langmerge.choose.racing import Racing
+from langmerge.data import read_rows
+from langmerge.data.config import SplitName
+from langmerge.errors import ProjectError, did_you_mean
+from langmerge.plan import plan
+from langmerge.plan.graph import data_id, train_id
+from langmerge.plan.keys import STEP_VERSIONS, Facts
+from langmerge.workspace import Workspace
+
+if TYPE_CHECKING:
+    from langmerge.choose.bench import Bench, Unit
+
+_VERSION = 1
+"""Raised when what a journal's answers depend on is written in another way."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A project whose adapters are trained.
+
+    Attributes:
+        workspace: the project, opened.
+        tasks: the tasks that are swept.
+        seed: of the adapters, the one that is released.
+        facts: of all jobs that are done.
+    """
+
+    workspace: Workspace
+    tasks: tuple[str, ...]
+    seed: int
+    facts: Mapping[str, Facts]
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages, in the order in which weights are given."""
+        return tuple(self.workspace.project.languages)
+
+    @property
+    def current(self) -> Candidate:
+        """The project's released recipe."""
+        return self.recipes()[0]
+
+    def recipes(self) -> list[Candidate]:
+        """Return the project's own recipes, the released one first."""
+        project = self.workspace.project
+        names = sorted(project.merge, key=lambda name: name != project.released_recipe)
+        return [
+            Candidate(project.merge[name].model_dump(exclude_none=True), name) for name in names
+        ]
+
+    def adapters(self) -> dict[str, dict[str, str]]:
+        """Return the adapters' digests, by task and language."""
+        return {
+            task: {
+                language: self.facts[train_id(task, language, self.seed)]["output"]
+                for language in self.languages
+            }
+            for task in self.tasks
+        }
+
+    def data(self, split: SplitName) -> dict[str, dict[str, str]]:
+        """Return the digests of a split's rows, by task and language."""
+        return {
+            task: {
+                language: self.facts[data_id(task, language)]["splits"][split]["digest"]
+                for language in self.languages
+            }
+            for task in self.tasks
+        }
+
+    def journal(self, split: SplitName, racing: Racing) -> Path:
+        """Return the file of the answers to a split: its name is the key of all they depend on."""
+        project, base = self.workspace.project, self.workspace.base
+        document: dict[str, Any] = {
+            "sweep": _VERSION,
+            "steps": {kind: STEP_VERSIONS[kind] for kind in ("merge", "evaluate")},
+            "base": base.identity(),
+            "dtype": project.train.dtype,
+            "adapters": self.adapters(),
+            "rows": self.data(split),
+            "order": racing.seed,
+            "tasks": {
+                task: {
+                    language: project.tasks[task].evaluation_identity(language)
+                    for language in self.languages
+                }
+                for task in self.tasks
+            },
+            "max_length": {
+                language: project.train_for(language).max_length for language in self.languages
+            },
+        }
+        return self.workspace.store.root / "sweeps" / f"{digest_of(document)}.jsonl"
+
+    def units(self, split: SplitName, racing: Racing) -> list[Unit]:
+        """Return the rows of a split, by task and language."""
+        from langmerge.choose.bench import Unit
+
+        return [
+            Unit.of(
+                UnitName(task, language),
+                self.workspace.project.tasks[task],
+                read_rows(self._object(data_id(task, language)) / f"{split}.jsonl"),
+                racing,
+            )
+            for task in self.tasks
+            for language in self.languages
+        ]
+
+    def bench(self) -> Bench:
+        """Load the base and the adapters."""
+        from langmerge.adapter import Adapter
+        from langmerge.choose.bench import Bench, resident
+        from langmerge.model import load_base
+
+        project, store = self.workspace.project, self.workspace.store
+        return Bench(
+            load_base(self.workspace.base, dtype=project.train.dtype),
+            {
+                task: {
+                    language: resident(Adapter.load(store.object(digest)))
+                    for language, digest in of_task.items()
+                }
+                for task, of_task in self.adapters().items()
+            },
+            {language: project.train_for(language).max_length for language in self.languages},
+            project.evaluate.batch_tokens,
+        )
+
+    def _object(self, job: str) -> Path:
+        return self.workspace.store.object(self.facts[job]["output"])
+
+
+def open_ground(workspace: Workspace, tasks: Iterable[str] = ()) -> Ground:
+    """Check that a project has trained adapters, and dev rows to choose by.
+
+    Args:
+        workspace: the project, opened.
+        tasks: the tasks to sweep; none means all.
+
+    Raises:
+        ProjectError: for an unknown task, a language without dev rows, or what is not trained yet.
+    """
+    project = workspace.project
+    chosen = tuple(tasks) or tuple(project.tasks)
+    for task in chosen:
+        if task not in project.tasks:
+            raise ProjectError(
+                f"--task {task}: the project has no such task{did_you_mean(task, project.tasks)} "
+                f"(it has {', '.join(project.tasks)})"
+            )
+        for language in project.languages:
+            if not project.has_dev(task, language):
+                raise ProjectError(
+                    f"tasks.{task}.data: '{language}' has no dev: split, and recipes are chosen on "
+                    "dev; add dev:"
+                )
+    seed = project.seeds[0]
+    planner = workspace.planner()
+    plan(planner)
+    wanted = [
+        make(task, language)
+        for task in chosen
+        for language in project.languages
+        for make in (data_id, lambda t, code: train_id(t, code, seed))
+    ]
+    for job in wanted:
+        if "output" not in planner.facts.get(job, {}):
+            raise ProjectError(
+                f"{project.path}: {job} has no result yet; `langmerge run --only train` makes the "
+                "adapters that a sweep merges"
+            )
+    return Ground(workspace, chosen, seed, planner.facts)
