@@ -1,6 +1,9 @@
 """The forecast against measured steps, and its laws."""
 
 import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -75,3 +78,26 @@ def test_the_verb() -> None:
         ),
         abs=0.01,
     )
+
+
+@pytest.mark.parametrize("device", list(DEVICES))
+def test_the_calculator_of_the_docs_computes_the_same(device: str) -> None:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no Chromium to compute in")
+    from playwright.sync_api import sync_playwright
+
+    asked = work(LLAMA_8B, rows=777, tokens=91, answer_tokens=24)
+    script = Path(__file__).parents[1] / "docs" / "how-long.js"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.add_script_tag(path=script)
+        found = page.evaluate("([work, device]) => forecast(work, device)", [
+            asdict(asked), asdict(DEVICES[device])
+        ])  # fmt: skip
+        browser.close()
+
+    ours = forecast(asked, DEVICES[device])
+    whole = {"initial", "initial_combined", "update"}
+    assert found == pytest.approx({**asdict(ours), **{name: getattr(ours, name) for name in whole}})

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+import json
 import re
 import sys
 import textwrap
@@ -461,7 +462,16 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
+def devices_script() -> str:
+    """Return the devices of the forecast, for the calculator of `docs/how-long.md`."""
+    from langmerge.forecast import DEVICES
+
+    devices = {name: dataclasses.asdict(device) for name, device in DEVICES.items()}
+    return f"const DEVICES = {json.dumps(devices)};\n"
+
+
 PAGES: Mapping[str, Callable[[], str]] = {
+    "how-long-devices.js": devices_script,
     "reference/cli.md": cli_page,
     "reference/project-file.md": project_page,
     "reference/formats.md": formats_page,
