@@ -51,6 +51,22 @@ def make_tokenizer(chat: bool = False):
     return tokenizer
 
 
+FAMILIES = {
+    "llama": ("Llama", {}),
+    "qwen2": ("Qwen2", {}),
+    "qwen3": ("Qwen3", {"head_dim": 16}),
+    "mistral": ("Mistral", {"sliding_window": None}),
+    "phi": ("Phi", {}),
+    "phi3": ("Phi3", {}),
+    "mixtral": ("Mixtral", {"num_local_experts": 4}),
+    "qwen3_moe": (
+        "Qwen3Moe",
+        {"head_dim": 16, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32},
+    ),
+}
+"""Families whose configurations share the names of Llama's: transformers' name, and what is own."""
+
+
 def make_model(family: str, vocabulary_size: int):
     """Return a randomly initialized model of a family, the same one every time."""
     import torch
@@ -75,10 +91,16 @@ def make_model(family: str, vocabulary_size: int):
             **sizes, head_dim=16, sliding_window=24, layer_types=kinds
         )
         kind = transformers.Gemma3ForCausalLM
-    elif family == "qwen2":
-        config, kind = transformers.Qwen2Config(**sizes), transformers.Qwen2ForCausalLM
+    elif family == "gpt2":
+        names = ("vocab_size", "initializer_range", "bos_token_id", "eos_token_id")
+        config = transformers.GPT2Config(
+            n_embd=64, n_layer=2, n_head=4, n_positions=512, **{name: sizes[name] for name in names}
+        )
+        kind = transformers.GPT2LMHeadModel
     else:
-        config, kind = transformers.LlamaConfig(**sizes), transformers.LlamaForCausalLM
+        name, more = FAMILIES[family]
+        config = getattr(transformers, f"{name}Config")(**sizes, **more)
+        kind = getattr(transformers, f"{name}ForCausalLM")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return kind(config).eval()
@@ -103,7 +125,8 @@ def tiny_tokenizer() -> Callable[..., object]:
 def tiny_base_folders(tmp_path_factory) -> Callable[..., Path]:
     """A function (family="llama", chat=False) -> folder of a tiny base; made once each.
 
-    Families: llama (untied head), qwen2 (biases), gemma3 (sliding window of 24, tied head).
+    Families: those of `FAMILIES`, gemma3 (sliding window of 24, tied head), gpt2 (transposed
+    weights, tied head).
     """
     root = tmp_path_factory.mktemp("bases")
 

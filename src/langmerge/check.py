@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langmerge.data import Finding, Split, check_language_splits, compare_labels
 from langmerge.encoding import CutCounts, Encoder, Example
@@ -15,6 +15,9 @@ from langmerge.plan.data import read_splits
 from langmerge.plan.graph import job_graph
 from langmerge.project import Project
 from langmerge.workspace import Workspace
+
+if TYPE_CHECKING:
+    from langmerge.model import BaseModel
 
 MAX_SHARE_CUT_AWAY = 0.05
 """Training is refused if more of a language's examples than this have nothing to learn from."""
@@ -95,13 +98,39 @@ def check_before_training(workspace: Workspace, report: DataReport) -> list[str]
         DataError: if too many examples of a language lose their whole completion.
     """
     from langmerge.model import load_skeleton
+
+    project, skeleton = workspace.project, load_skeleton(workspace.base)
+    return [
+        *check_modules(project, skeleton),
+        *check_lengths(project, report.splits, skeleton.tokenizer),
+    ]
+
+
+def check_modules(project: Project, skeleton: BaseModel) -> list[str]:
+    """Check that a base has the modules that every language's adapter is for; return warnings.
+
+    Raises:
+        AdapterError: if a target matches no module of the base.
+    """
     from langmerge.train.lora import target_modules
 
-    project = workspace.project
-    skeleton = load_skeleton(workspace.base)
     for language in (None, *project.languages):
         target_modules(skeleton, project.adapter_for(language).target_modules)
-    return check_lengths(project, report.splits, skeleton.tokenizer)
+    return list(_unreached(skeleton))
+
+
+def _unreached(skeleton: BaseModel) -> Iterator[str]:
+    """Yield a warning if much of a base cannot carry an adapter."""
+    from langmerge.model import held_together
+
+    held = held_together(skeleton)
+    if held:
+        share = sum(held.values()) / sum(p.numel() for p in skeleton.model.parameters())
+        yield (
+            f"base {skeleton.resolved.name}: {share:.0%} of its weights are experts, held in one "
+            f"block a layer ({next(iter(held))}); adapters leave them as they are and change the "
+            "rest"
+        )
 
 
 def training_set(

@@ -128,7 +128,7 @@ class BaseModel:
         try:
             module: nn.Module = self.model.get_submodule(name)
         except AttributeError:
-            known = [name for name, found in self.model.named_modules() if _is_linear(found)]
+            known = [name for name, found in self.model.named_modules() if is_linear(found)]
             raise AdapterError(
                 f"the base {self.resolved.name} has no module '{name}'; "
                 f"was the adapter made for another base?{did_you_mean(name, known)}"
@@ -368,5 +368,19 @@ def _refuse_tied(base: BaseModel, adapter: Adapter) -> None:
             )
 
 
-def _is_linear(module: nn.Module) -> bool:
+def held_together(base: BaseModel) -> dict[str, int]:
+    """Return the parameters that hold many weights in one block, and how many numbers they have.
+
+    Mixtures of experts keep all experts of a layer in one tensor `[experts, out, in]`, which is no
+    module of its own, so that no adapter can be put on it.
+    """
+    return {
+        name: parameter.numel()
+        for name, parameter in base.model.named_parameters()
+        if parameter.dim() == 3
+    }
+
+
+def is_linear(module: nn.Module) -> bool:
+    """Whether a module multiplies by a matrix: a linear layer, or GPT-2's transposed one."""
     return isinstance(module, nn.Linear | Conv1D)

@@ -16,7 +16,7 @@ from langmerge.cli._console import (
     show_error,
     show_warnings,
 )
-from langmerge.errors import DataError
+from langmerge.errors import AdapterError, DataError
 
 
 def check(
@@ -24,7 +24,7 @@ def check(
     examples: Annotated[int, typer.Option(help="Rows to show of each task and language.")] = 1,
 ) -> None:
     """Validate the project and its data; show what is supervised and what is cut."""
-    from langmerge.check import check_data, training_set
+    from langmerge.check import check_data, check_modules, training_set
     from langmerge.workspace import open_workspace
 
     workspace = open_workspace(project)
@@ -33,9 +33,14 @@ def check(
     errors = list(report.errors)
 
     from langmerge.encoding import Encoder
-    from langmerge.model import load_tokenizer
+    from langmerge.model import load_skeleton
 
-    tokenizer = load_tokenizer(workspace.base)
+    skeleton = load_skeleton(workspace.base)
+    tokenizer = skeleton.tokenizer
+    try:
+        show_warnings(check_modules(workspace.project, skeleton))
+    except AdapterError as error:
+        errors.append(str(error))
     table = Table(title="training data", title_justify="left")
     for column in ("task", "language", "rows", "dev", "test", "tokens/row", "cut", "cut away"):
         table.add_column(column, justify="left" if column in ("task", "language") else "right")

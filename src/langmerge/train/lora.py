@@ -17,10 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers.pytorch_utils import Conv1D
 
 from langmerge.adapter import Adapter, LoraFactors
 from langmerge.errors import AdapterError, did_you_mean
-from langmerge.model import BaseModel
+from langmerge.model import BaseModel, held_together, is_linear
 from langmerge.train.config import ALL_LINEAR, LoraSettings
 
 
@@ -60,7 +61,7 @@ def target_modules(base: BaseModel, targets: str | Collection[str]) -> list[str]
     Raises:
         AdapterError: if a target matches no linear module.
     """
-    linear = [name for name, module in base.model.named_modules() if isinstance(module, nn.Linear)]
+    linear = [name for name, module in base.model.named_modules() if is_linear(module)]
     if targets == ALL_LINEAR:
         head = base.model.get_output_embeddings()
         found = [name for name in linear if base.module(name) is not head]
@@ -73,6 +74,12 @@ def target_modules(base: BaseModel, targets: str | Collection[str]) -> list[str]
         unmatched = [end for end in targets if not any(_ends_with(name, end) for name in linear)]
     if unmatched:
         ends = sorted({name.rpartition(".")[2] for name in linear})
+        if any(_ends_with(name, unmatched[0]) for name in held_together(base)):
+            raise AdapterError(
+                f"target_modules: '{unmatched[0]}' of {base.resolved.name} holds all experts of a "
+                f"layer in one block, which no adapter reaches; leave it out "
+                f"(there are {', '.join(ends)})"
+            )
         raise AdapterError(
             f"target_modules: '{unmatched[0]}' matches no linear module of {base.resolved.name}"
             f"{did_you_mean(unmatched[0], ends)} (there are {', '.join(ends) or 'none'})"
@@ -91,7 +98,10 @@ def initial_factors(base: BaseModel, lora: LoraSettings, seed: int) -> dict[str,
     """
     factors = {}
     for name in target_modules(base, lora.target_modules):
-        out_features, in_features = base.module(name).weight.shape  # type: ignore[misc]
+        module = base.module(name)
+        out_features, in_features = module.weight.shape  # type: ignore[misc]
+        if isinstance(module, Conv1D):
+            out_features, in_features = in_features, out_features
         rank, scale = rank_and_scale(name, lora)
         a = torch.empty(rank, in_features)
         generator = torch.Generator().manual_seed(_seed_of(seed, name))
@@ -158,6 +168,7 @@ def to_adapter(base: BaseModel, factors: Factors) -> Adapter:
         {name: LoraFactors(_value(f.a), _value(f.b), f.scale) for name, f in factors.items()},
         base_model=str(base.resolved.location),
         revision=base.resolved.revision,
+        fan_in_fan_out=any(isinstance(base.module(name), Conv1D) for name in factors),
     )
 
 
