@@ -219,6 +219,10 @@ class Adapter:
         """How a merged adapter was made, or None."""
         return copy.deepcopy(self._recipe)
 
+    def with_recipe(self, recipe: Mapping[str, Any]) -> Adapter:
+        """Return the same adapter with another record of how it was made."""
+        return Adapter(self._config, self._source, recipe)
+
     @property
     def source(self) -> str:
         """The tensor file's path, or `<memory>`; for messages."""

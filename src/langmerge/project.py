@@ -21,6 +21,7 @@ from pydantic import (
 
 from langmerge.data.config import DataConfig, SplitName
 from langmerge.errors import MergeError, ProjectError, did_you_mean
+from langmerge.merging.auto import AUTO, check_auto
 from langmerge.merging.schema import Recipe, check_recipe
 from langmerge.remote import check_url
 from langmerge.settings import Seeds, Settings, explain, load_yaml
@@ -82,7 +83,8 @@ class RecipeSettings(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)  # The method's table knows the rest.
 
     method: str
-    """A method's name or alias; the method's own parameters stand beside it (`docs/methods`)."""
+    """A method's name or alias; the method's own parameters stand beside it (`docs/methods`).
+    `auto` has the recipe chosen on dev."""
     weights: Mapping[str, float] | None = None
     """By language; 1 where not given."""
     protect: Mapping[str, float] | None = None
@@ -103,6 +105,9 @@ class RecipeSettings(BaseModel):
         Raises:
             MergeError: if the method, a parameter or a weight is wrong.
         """
+        if self.method == AUTO:
+            own = {**self.model_dump(exclude={"method"}), "seed": self._seed(seed)}
+            return check_auto(own)
         weights = None
         if self.weights is not None:
             weights = [self.weights.get(language, 1.0) for language in languages or self.weights]
@@ -112,9 +117,12 @@ class RecipeSettings(BaseModel):
         parameters = {**(self.model_extra or {}), "weights": weights, "protect": protect}
         return check_recipe(
             self.method,
-            {**parameters, "seed": seed if self.seed is None else self.seed},
+            {**parameters, "seed": self._seed(seed)},
             len(languages) or None,
         )
+
+    def _seed(self, of_run: int) -> int:
+        return of_run if self.seed is None else self.seed
 
 
 class EvaluateSettings(Settings):
@@ -309,6 +317,11 @@ class Project(Settings):
     def has_dev(self, task: str, language: str) -> bool:
         """Whether a task's data of a language has rows to choose and compare models by."""
         return self.data_for(task, language).has("dev")
+
+    def chooses_on_dev(self, task: str, recipe: str) -> bool:
+        """Whether a recipe is `auto` and every language has dev rows to choose by."""
+        is_auto = self.merge[recipe].method == AUTO
+        return is_auto and all(self.has_dev(task, language) for language in self.languages)
 
     def gate_split(self, task: str, language: str) -> SplitName | None:
         """The split on which releases are compared: gate, else dev; test is for reporting."""

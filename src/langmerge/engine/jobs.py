@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from langmerge.adapter import Adapter
 from langmerge.canonical import digest_of
 from langmerge.check import training_set
+from langmerge.choose.auto import Choice, choose
 from langmerge.data import Row, Split, read_rows, row_digest, rows_to_learn, write_rows
 from langmerge.durations import time_text
 from langmerge.encoding import Encoder, Example
@@ -19,7 +20,8 @@ from langmerge.errors import FATAL, DataError
 from langmerge.evaluate.predict import predict_rows
 from langmerge.examples import Presenter
 from langmerge.memory import halving
-from langmerge.merging import merge
+from langmerge.merging import Recipe, merge
+from langmerge.merging.auto import AUTO, CANDIDATES, default_recipe, settings_of
 from langmerge.model import BaseModel, folded, load_base
 from langmerge.plan import Decision, Job, Planner
 from langmerge.plan.data import facts_of, identify_sources, read_splits
@@ -95,7 +97,8 @@ class Workbench:
             assert decision.document is not None
             return self._read_data(job, decision.document)
         if job.kind == "merge":
-            return self._merge(job, progress)
+            assert decision.document is not None
+            return self._merge(job, decision.document, progress)
         return self._evaluate(job)
 
     def _read_data(self, job: Job, document: Mapping[str, Any]) -> Produced:
@@ -207,23 +210,59 @@ class Workbench:
         # Rows were only taken away: there is nothing new, so what is left is gone over again.
         return chosen or rows
 
-    def _merge(self, job: Job, progress: Progress) -> Produced:
+    def _merge(self, job: Job, document: Mapping[str, Any], progress: Progress) -> Produced:
         assert job.recipe is not None
         seed = job.seed or 0
         languages = list(self._project.languages)
         recipe = self._project.merge[job.recipe].checked(languages, seed)
+        adapters = {
+            language: self._object_of(train_id(job.task, language, seed)) for language in languages
+        }
+        choice = None
+        if self._project.chooses_on_dev(job.task, job.recipe):
+            choice = self._choose(job, recipe, adapters, document, progress)
+            recipe = choice.recipe
+        elif recipe.method == AUTO:
+            recipe = default_recipe(recipe, len(languages))
         merged = merge(
-            [self._object_of(train_id(job.task, language, seed)) for language in languages],
+            list(adapters.values()),
             recipe.method,
             on_progress=lambda done, total: progress(job, done, total, ""),
             **recipe.as_options(),
         )
 
+        if choice is not None:
+            merged = merged.with_recipe({**(merged.recipe or {}), "auto": choice.evidence})
+
         def build(folder: Path) -> None:
             merged.save(folder)
 
         output = self._store.put(build)
-        return Produced(output)
+        if choice is None:
+            return Produced(output)
+        return Produced(output, {"recipe": recipe.as_dict(), "auto": choice.evidence})
+
+    def _choose(
+        self,
+        job: Job,
+        auto: Recipe,
+        adapters: Mapping[str, Path],
+        document: Mapping[str, Any],
+        progress: Progress,
+    ) -> Choice:
+        """Choose a merge's recipe on dev."""
+        return choose(
+            self._base_with(None),
+            (job.task, self._project.tasks[job.task]),
+            adapters,
+            {language: self._rows(job.task, language, "dev") for language in adapters},
+            [settings_of(candidate, auto) for candidate in CANDIDATES],
+            max_lengths={code: self._project.train_for(code).max_length for code in adapters},
+            batch_tokens=self._project.evaluate.batch_tokens,
+            seed=auto.seed,
+            journal=self._store.work(digest_of(document)) / "answers.jsonl",
+            on_progress=lambda done, total, note: progress(job, done, total, note),
+        )
 
     def _evaluate(self, job: Job) -> Produced:
         assert job.language is not None

@@ -119,6 +119,8 @@ def _seed_jobs(project: Project, task: str, seed: int) -> Iterator[Job]:
         )  # fmt: skip
     for recipe in project.merge:
         needs = tuple(train_id(task, language, seed) for language in languages)
+        if project.chooses_on_dev(task, recipe):
+            needs += tuple(data_id(task, language) for language in languages)
         yield Job(
             merge_id(task, recipe, seed), "merge", task, None, merged(recipe), recipe, seed,
             needs=needs,

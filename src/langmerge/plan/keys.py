@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from langmerge.base import ResolvedBase
+from langmerge.merging.auto import AUTO, CANDIDATES, default_recipe
+from langmerge.merging.auto import VERSION as AUTO_VERSION
 from langmerge.plan.graph import (
     BASE,
     BASELINES,
@@ -142,17 +144,39 @@ def _merge_document(
     assert job.recipe is not None
     seed = job.seed or 0
     languages = list(project.languages)
+    adapters = {
+        language: facts[train_id(job.task, language, seed)]["output"] for language in languages
+    }
     recipe = project.merge[job.recipe].checked(languages, seed)
+    if project.chooses_on_dev(job.task, job.recipe):
+        chosen = {"method": AUTO, "rank": recipe.rank, "seed": recipe.seed}
+        return {
+            "adapters": adapters,
+            "recipe": chosen,
+            "dev": {code: _split_digest(facts, job.task, code, "dev") for code in languages},
+            "choice": _choice(job, project, base),
+        }
+    if recipe.method == AUTO:
+        recipe = default_recipe(recipe, len(languages))
     own: dict[str, Any] = {"weights": None}
     if recipe.weights is not None:
         own["weights"] = dict(zip(languages, recipe.weights, strict=True))
     if recipe.protect is not None:
         own["protect"] = dict(zip(languages, recipe.protect, strict=True))
+    return {"adapters": adapters, "recipe": {**recipe.as_dict(), **own}}
+
+
+def _choice(job: Job, project: Project, base: ResolvedBase) -> dict[str, Any]:
+    """Return what, beside adapters and rows, the choice of a recipe depends on."""
     return {
-        "adapters": {
-            language: facts[train_id(job.task, language, seed)]["output"] for language in languages
+        "version": AUTO_VERSION,
+        "candidates": [dict(candidate) for candidate in CANDIDATES],
+        "base": base.identity(),
+        "task": {
+            code: project.tasks[job.task].evaluation_identity(code) for code in project.languages
         },
-        "recipe": {**recipe.as_dict(), **own},
+        "max_length": {code: project.train_for(code).max_length for code in project.languages},
+        "dtype": project.train.dtype,
     }
 
 

@@ -14,8 +14,9 @@ from langmerge.choose.racing import Racing
 from langmerge.data import read_rows
 from langmerge.data.config import SplitName
 from langmerge.errors import ProjectError, did_you_mean
+from langmerge.merging.auto import AUTO, DEFAULT
 from langmerge.plan import plan
-from langmerge.plan.graph import data_id, train_id
+from langmerge.plan.graph import data_id, merge_id, train_id
 from langmerge.plan.keys import STEP_VERSIONS, Facts
 from langmerge.workspace import Workspace
 
@@ -56,9 +57,16 @@ class Ground:
         """Return the project's own recipes, the released one first."""
         project = self.workspace.project
         names = sorted(project.merge, key=lambda name: name != project.released_recipe)
-        return [
-            Candidate(project.merge[name].model_dump(exclude_none=True), name) for name in names
-        ]
+        return [Candidate(self._settings(name), name) for name in names]
+
+    def _settings(self, recipe: str) -> Mapping[str, Any]:
+        """Return a recipe's settings; of `auto` what it chose for the first task, if it did."""
+        settings = self.workspace.project.merge[recipe]
+        if settings.method != AUTO:
+            return settings.model_dump(exclude_none=True)
+        done = self.facts.get(merge_id(self.tasks[0], recipe, self.seed), {})
+        chosen = {key: value for key, value in done.get("recipe", {}).items() if value is not None}
+        return chosen or DEFAULT
 
     def adapters(self) -> dict[str, dict[str, str]]:
         """Return the adapters' digests, by task and language."""

@@ -85,7 +85,7 @@ def _metadata(release: Release, task_name: str, task: Task | None) -> str:
 
 def _body(release: Release, task_name: str, task: Task | None) -> Iterator[str]:
     languages = list(release.adapters[task_name])
-    method = release.recipe["method"]
+    method = _recipe_of(release, task_name)["method"]
     yield f"# {escape(task_name)}, release {release.name}"
     yield (
         f"A LoRA adapter for {code(_base(release).name)} that serves {_listed(languages)}: "
@@ -101,7 +101,7 @@ def _body(release: Release, task_name: str, task: Task | None) -> Iterator[str]:
     yield code_block(_loading(_base(release)), "python")
     yield from _prompts(task, languages)
     yield "## Recipe"
-    yield _recipe(release)
+    yield _recipe(release, task_name)
     yield "## Digests"
     yield "SHA-256 of what this model is made of; equal digests are equal bytes."
     yield _digests(release, task_name)
@@ -177,8 +177,16 @@ def _prompts(task: Task | None, languages: list[str]) -> Iterator[str]:
         yield f"Answers: {', '.join(map(code, labels))}."
 
 
-def _recipe(release: Release) -> str:
-    settings = {name: value for name, value in release.recipe.items() if value is not None}
+def _recipe_of(release: Release, task_name: str) -> dict[str, Any]:
+    """Return the recipe of a task's model; where `auto` chose it, what it chose."""
+    recipe = dict(release.recipe)
+    chosen = recipe.pop("chosen", {}).get(task_name)
+    return recipe if chosen is None else {**recipe, **chosen, "chosen by": recipe["method"]}
+
+
+def _recipe(release: Release, task_name: str) -> str:
+    recipe = _recipe_of(release, task_name)
+    settings = {name: value for name, value in recipe.items() if value is not None}
     rows = [(escape(name), code(_plain(value))) for name, value in settings.items()]
     rows.append(("training seed", code(str(release.seed))))
     return table(("parameter", "value"), rows, ("left", "left"))

@@ -183,8 +183,14 @@ def _candidate(workspace: Workspace) -> Candidate:
     adapters = digests({pair: train_id(*pair, seed) for pair in pairs})
     predictions = digests({pair: evaluation(*pair, gates[pair]) for pair in pairs})
     document = decisions[next(iter(merges.values()))].document or {}
+    chosen = {
+        task: planner.facts[job]["recipe"]
+        for task, job in merges.items()
+        if "recipe" in planner.facts[job]
+    }
     return Candidate(
-        recipe={"name": recipe, **document["recipe"]},
+        # What `auto` chose, task by task, is told beside its name.
+        recipe={"name": recipe, **document["recipe"], **({"chosen": chosen} if chosen else {})},
         seed=seed,
         base={"name": base.name, **base.identity()},
         models=models,
