@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langmerge.data import Row
 from langmerge.errors import ProjectError
 from langmerge.selection import Selection
 from langmerge.tasks import Prediction
 from langmerge.tasks.templates import template_fields
+
+if TYPE_CHECKING:
+    from langmerge.adapter import Adapter
+    from langmerge.model import BaseModel
 
 
 @dataclass(frozen=True)
@@ -56,14 +60,49 @@ def answer(
     rows = [_row(selection, text, choices) for text in texts]
 
     from langmerge.adapter import Adapter
+    from langmerge.model import load_base
+
+    base = load_base(selection.workspace.base, dtype=selection.workspace.project.train.dtype)
+    adapter = None if selection.adapter is None else Adapter.load(selection.adapter)
+    return _answers(base, selection, adapter, texts, rows)
+
+
+def answer_with(
+    base: BaseModel,
+    selection: Selection,
+    adapter: Adapter | None,
+    text: str,
+    choices: tuple[str, ...] = (),
+) -> Answer:
+    """Return the answer of a base that is loaded already, with an adapter that may be any.
+
+    Args:
+        base: the project's base; unchanged afterwards.
+        selection: the task and the language; its own adapter plays no part.
+        adapter: None for the base alone.
+        text: the input.
+        choices: as for `answer`.
+
+    Raises:
+        ProjectError: as `answer`.
+        AdapterError: if the adapter is not one of this base.
+    """
+    return _answers(base, selection, adapter, [text], [_row(selection, text, choices)])[0]
+
+
+def _answers(
+    base: BaseModel,
+    selection: Selection,
+    adapter: Adapter | None,
+    texts: Sequence[str],
+    rows: Sequence[Row],
+) -> list[Answer]:
     from langmerge.encoding import Encoder
     from langmerge.evaluate.predict import predict_rows
     from langmerge.examples import Presenter
-    from langmerge.model import folded, load_base
+    from langmerge.model import folded
 
     project = selection.workspace.project
-    base = load_base(selection.workspace.base, dtype=project.train.dtype)
-    adapter = None if selection.adapter is None else Adapter.load(selection.adapter)
     encoder = Encoder(base.tokenizer, project.train_for(selection.language).max_length)
     presenter = Presenter(selection.task, selection.language, encoder)
     with folded(base, adapter):

@@ -33,6 +33,7 @@ class Selection:
         language: the language it is asked in.
         adapter: the folder of the adapter on the base; None for the base alone.
         example: a training row of the language, which shows the form of the data.
+        rows_folder: the folder of the language's rows, a file for each split.
         stale: the model was trained on older data than the project has.
     """
 
@@ -41,12 +42,47 @@ class Selection:
     language: str
     adapter: Path | None
     example: Row
+    rows_folder: Path
     stale: bool = False
 
     @property
     def task(self) -> Task:
         """The task."""
         return self.workspace.project.tasks[self.task_name]
+
+
+class Models:
+    """The models that a project has made, planned once.
+
+    Args:
+        workspace: the project, opened.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        planner = workspace.planner()
+        self._actions = {decision.job.id: decision.action for decision in plan(planner)}
+        self._facts = planner.facts
+
+    def select(self, task: str, language: str, model: str) -> Selection:
+        """Return a model by names that are known to be right.
+
+        Raises:
+            ProjectError: if it was not made yet.
+        """
+        made_by = _made_by(self._workspace.project, task, language, model)
+        adapter = None if made_by is None else self._output(made_by, model)
+        rows = self._output(data_id(task, language), model)
+        stale = made_by is not None and self._actions[made_by] == "stale"
+        example = read_rows(rows / "train.jsonl")[0]
+        return Selection(self._workspace, task, language, adapter, example, rows, stale)
+
+    def _output(self, job_id: str, model: str) -> Path:
+        if "output" not in self._facts.get(job_id, {}):
+            raise ProjectError(
+                f"{model} is not up to date: {job_id} has no result; `langmerge run`"
+            )
+        return self._workspace.store.object(self._facts[job_id]["output"])
 
 
 def select(
@@ -77,21 +113,7 @@ def select(
     language = one_of(language, project.languages, "language")
     recipes = [merged(recipe) for recipe in project.merge]
     model = one_of(model or recipes[0], [*recipes, BASE, INDIVIDUAL, *BASELINES], "model")
-    planner = workspace.planner()
-    decisions = {decision.job.id: decision for decision in plan(planner)}
-
-    def output(job_id: str) -> Path:
-        if "output" not in planner.facts.get(job_id, {}):
-            raise ProjectError(
-                f"{model} is not up to date: {job_id} has no result; `langmerge run`"
-            )
-        return workspace.store.object(planner.facts[job_id]["output"])
-
-    made_by = _made_by(project, task, language, model)
-    adapter = None if made_by is None else output(made_by)
-    example = read_rows(output(data_id(task, language)) / "train.jsonl")[0]
-    stale = made_by is not None and decisions[made_by].action == "stale"
-    return Selection(workspace, task, language, adapter, example, stale)
+    return Models(workspace).select(task, language, model)
 
 
 def _made_by(project: Project, task: str, language: str, model: str) -> str | None:

@@ -35,6 +35,7 @@ from langmerge.cli.results import results
 from langmerge.cli.rollback import rollback
 from langmerge.cli.run import run
 from langmerge.cli.score import score
+from langmerge.cli.serve import serve
 from langmerge.cli.sweep import sweep
 from langmerge.cli.verify import verify
 from langmerge.errors import LangmergeError
@@ -58,6 +59,7 @@ for verb in (
     report,
     sweep,
     predict,
+    serve,
     evaluate,
     export,
     merge,
