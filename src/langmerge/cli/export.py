@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -10,8 +9,6 @@ import typer
 
 from langmerge.cli._console import DEFAULT_PROJECT, ProjectOption, out, show_warnings
 from langmerge.errors import ProjectError
-
-_ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "langmerge_recipe.json")
 
 
 def export(  # noqa: PLR0917 - a verb's options, given by name
@@ -22,28 +19,34 @@ def export(  # noqa: PLR0917 - a verb's options, given by name
     checkpoint: Annotated[
         bool, typer.Option("--checkpoint", help="A full model, not a PEFT adapter.")
     ] = False,
+    push_to_hub: Annotated[
+        str | None,
+        typer.Option(metavar="USER/NAME", help="Upload it to the Hugging Face Hub, too."),
+    ] = None,
+    private: Annotated[
+        bool, typer.Option("--private", help="With --push-to-hub: a private repository.")
+    ] = False,
     project: ProjectOption = DEFAULT_PROJECT,
 ) -> None:
     """Write the merged model as a PEFT adapter, or as a checkpoint plain transformers loads."""
-    from langmerge.files import new_folder
+    from langmerge.publish.export import export_model
+    from langmerge.publish.hub import check_name, push
     from langmerge.selection import select
 
     if folder.exists():
         raise ProjectError(f"{folder}: already there, left as it is; choose another folder")
+    if push_to_hub is not None:
+        check_name(push_to_hub)
     selection = select(project, task=task, language=language, model=model, any_language=True)
+    name = model or f"merged:{next(iter(selection.workspace.project.merge))}"
     if selection.stale:
-        show_warnings([f"{model} was trained on older data than the project has"])
-    if selection.adapter is None:
-        raise ProjectError("--model base: the base is there already; export a model made of it")
-    with new_folder(folder) as unfinished:
-        if checkpoint:
-            from langmerge.adapter import Adapter
-            from langmerge.model import load_base, save_merged_checkpoint
-
-            base = load_base(selection.workspace.base, device="cpu")
-            save_merged_checkpoint(base, Adapter.load(selection.adapter), unfinished)
-        else:
-            for name in _ADAPTER_FILES:
-                if (selection.adapter / name).exists():
-                    shutil.copyfile(selection.adapter / name, unfinished / name)
-    out.print(f"Wrote {folder}: {'a full checkpoint' if checkpoint else 'a PEFT adapter'}.")
+        show_warnings([f"{name} was trained on older data than the project has"])
+    exported = export_model(
+        selection, name, folder, checkpoint=checkpoint, public=push_to_hub is not None
+    )
+    show_warnings(list(exported.limits))
+    out.print(f"Wrote {folder}: {exported.description}.", soft_wrap=True)
+    if push_to_hub is not None:
+        message = f"{selection.task_name}: {name}, by langmerge"
+        url = push(folder, push_to_hub, message=message, private=private)
+        out.print(f"Pushed to {url}", soft_wrap=True)

@@ -16,9 +16,7 @@ from langmerge.adapter import Adapter
 from langmerge.base import ResolvedBase
 from langmerge.errors import AdapterError, BaseModelError, MissingExtraError
 from langmerge.evaluate.generation import GeneratedText, finish
-
-# What vLLM's max_lora_rank may be.
-_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+from langmerge.servers import VLLM_RANKS, vllm_rank
 
 
 class VllmEngine:
@@ -104,11 +102,12 @@ class VllmEngine:
 
 
 def _rank(folder: Path) -> int:
-    largest = max(shape.rank for shape in Adapter.load(folder).shapes.values())
-    fitting = next((rank for rank in _RANKS if rank >= largest), None)
+    adapter = Adapter.load(folder)
+    fitting = vllm_rank(adapter)
     if fitting is None:
+        largest = max(shape.rank for shape in adapter.shapes.values())
         raise AdapterError(
-            f"{folder}: rank {largest}, vLLM takes at most {_RANKS[-1]}; merge with a smaller "
+            f"{folder}: rank {largest}, vLLM takes at most {VLLM_RANKS[-1]}; merge with a smaller "
             "--rank, or into a full checkpoint with `langmerge merge --into-model`"
         )
     return fitting

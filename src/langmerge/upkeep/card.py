@@ -32,7 +32,7 @@ _HUB_TASKS = {
 _HUB_METRICS = {"macro_f1": "f1", "accuracy_norm": "accuracy", "rougeL": "rouge"}
 
 
-class _Base(NamedTuple):
+class BaseName(NamedTuple):
     """The base model as others may call it: never a path of the machine it was used on."""
 
     name: str
@@ -98,8 +98,8 @@ def _body(release: Release, task_name: str, task: Task | None) -> Iterator[str]:
     yield _scores(release, task_name, task)
     yield _gate(release)
     yield "## Use"
-    yield code_block(_loading(_base(release)), "python")
-    yield from _prompts(task, languages)
+    yield code_block(loading_code(_base(release)), "python")
+    yield from prompt_blocks(task, languages)
     yield "## Recipe"
     yield _recipe(release, task_name)
     yield "## Digests"
@@ -150,7 +150,8 @@ def _gate(release: Release) -> str:
     )
 
 
-def _loading(base: _Base) -> str:
+def loading_code(base: BaseName) -> str:
+    """Return the Python that loads an adapter on its base."""
     revision = f', revision="{base.revision}"' if base.revision else ""
     return f"""\
 from peft import PeftModel
@@ -162,7 +163,7 @@ model = AutoModelForCausalLM.from_pretrained(base{revision})
 model = PeftModel.from_pretrained(model, "THIS FOLDER")"""
 
 
-def _prompts(task: Task | None, languages: list[str]) -> Iterator[str]:
+def prompt_blocks(task: Task | None, languages: list[str]) -> Iterator[str]:
     """Yield the prompts that are set; where the data's shape decides, there is none to tell."""
     if task is None:
         return
@@ -202,11 +203,15 @@ def _digests(release: Release, task_name: str) -> str:
     return table(("of", "digest"), rows, ("left", "left"))
 
 
-def _base(release: Release) -> _Base:
-    name = str(release.base["name"])
+def _base(release: Release) -> BaseName:
+    return public_name(str(release.base["name"]))
+
+
+def public_name(name: str) -> BaseName:
+    """Return a base as others may call it, from the name that messages use."""
     if (found := _HUB_NAME.fullmatch(name)) is not None:
-        return _Base(found["model"], found["revision"])
-    return _Base(Path(name).name, None)
+        return BaseName(found["model"], found["revision"])
+    return BaseName(Path(name).name, None)
 
 
 def _listed(names: list[str]) -> str:
