@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from langmerge.canonical import digest_of
+from langmerge.canonical import digest_of, parse_json
 from langmerge.errors import AdapterError, StorageError
 from langmerge.tensors import (
     FLOAT_DTYPES,
@@ -57,6 +57,8 @@ _UNSUPPORTED = {
     "layer_replication": "the adapter belongs to a model with repeated layers",
     "target_parameters": "the adapter targets bare parameters rather than modules",
 }
+_HUGE = 1e18
+"""Beyond any rank or alpha, and within what a float holds."""
 # Initializations that subtract the first B @ A from the base weight (PEFT redoes it on loading).
 _BASE_CHANGING_INITS = ("pissa", "olora", "corda", "loftq", "lora_ga")
 
@@ -463,8 +465,10 @@ def _by_pattern(
         if matched:
             value = special
             break
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise AdapterError(f"{where}: {default_key} of '{module}' is {value!r}, expected a number")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _HUGE:
+        raise AdapterError(
+            f"{where}: {default_key} of '{module}' is {value!r:.40}, expected a number"
+        )
     return value
 
 
@@ -515,10 +519,10 @@ def _digest_of_tensor(tensor: Tensor) -> str:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text("utf-8"))
+        value = parse_json(path.read_text("utf-8"))
     except FileNotFoundError:
         raise AdapterError(f"{path.parent}: expected {path.name}, found no such file") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise AdapterError(f"{path}: cannot be read as JSON ({error})") from error
     if not isinstance(value, dict):
         raise AdapterError(f"{path}: expected a JSON object, found {type(value).__name__}")

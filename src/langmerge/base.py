@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from langmerge.canonical import digest_of, digest_of_file
+from langmerge.canonical import digest_of, digest_of_file, parse_json
 from langmerge.errors import BaseModelError, StorageError
 from langmerge.files import write_atomically
 
@@ -197,7 +197,7 @@ class _FileDigests:
 
     def _read(self) -> dict[str, Any]:
         try:
-            known = json.loads(self._cache_file.read_text(encoding="utf-8"))
+            known = parse_json(self._cache_file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
         return known if isinstance(known, dict) else {}

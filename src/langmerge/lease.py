@@ -22,6 +22,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from langmerge.canonical import parse_json
 from langmerge.errors import StorageError
 from langmerge.remote import Remote
 
@@ -102,7 +103,7 @@ def _beat(remote: Remote, name: str, holder: Holder, ended: threading.Event) -> 
 def _is_dead(content: bytes) -> bool:
     """Return whether the holder was a process that this one could see, and is gone."""
     with contextlib.suppress(ValueError, KeyError, TypeError):
-        holder = json.loads(content)
+        holder = parse_json(content)
         if holder["machine"] is not None and holder["machine"] == _machine():
             return not Path(f"/proc/{int(holder['process'])}").exists()
     return False
@@ -121,13 +122,13 @@ def _machine() -> str | None:
 
 def _token(content: bytes | None) -> str | None:
     with contextlib.suppress(ValueError, KeyError, TypeError):
-        return str(json.loads(content or b"")["token"])
+        return str(parse_json(content or b"")["token"])
     return None
 
 
 def _named(content: bytes) -> str:
     try:
-        holder = json.loads(content)
+        holder = parse_json(content)
         return f"process {holder['process']} on {holder['host']} (since {holder['since']})"
     except (ValueError, KeyError, TypeError):
         return "another process"

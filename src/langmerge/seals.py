@@ -22,6 +22,7 @@ from collections.abc import Collection, Iterable
 from functools import cached_property
 from pathlib import Path
 
+from langmerge.canonical import parse_json
 from langmerge.files import write_atomically
 
 Look = dict[str, list[int]]
@@ -68,7 +69,7 @@ class Seals:
         with contextlib.suppress(OSError):
             for line in self._path.read_bytes().splitlines():
                 with contextlib.suppress(ValueError, TypeError):
-                    found.update(json.loads(line))
+                    found.update(parse_json(line))
         return {digest: look for digest, look in found.items() if isinstance(look, dict)}
 
     def _append(self, entry: dict[str, Look | None]) -> None:

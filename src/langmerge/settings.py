@@ -18,6 +18,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from langmerge.errors import ProjectError, did_you_mean
+from langmerge.yaml_text import parse_yaml
 
 Location = tuple[str | int, ...]
 
@@ -61,17 +62,14 @@ class Settings(BaseModel):
 def load_yaml(path: Path) -> tuple[Any, dict[Location, int]]:
     """Return a YAML file's value and the line of every key and item in it.
 
-    Only plain data is built (`SafeLoader`).
-
     Raises:
         ProjectError: if the file is missing, not UTF-8, not YAML, or repeats a key.
     """
     try:
-        loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
-        node = loader.get_single_node()
+        value, node = parse_yaml(path.read_text(encoding="utf-8"))
         lines = dict(_lines(node, ())) if node is not None else {}
         _refuse_repeated_keys(node, path)
-        return (None if node is None else loader.construct_document(node)), lines
+        return value, lines
     except FileNotFoundError:
         raise ProjectError(
             f"{path}: no such file; `langmerge init DIR` makes one, --project FILE names another"
@@ -107,11 +105,6 @@ def _lines(node: yaml.Node, location: Location) -> Iterator[tuple[Location, int]
     yield location, node.start_mark.line + 1
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise yaml.MarkedYAMLError(
-                    problem="a key in braces; put a text that begins with '{' in quotes",
-                    problem_mark=key.start_mark,
-                )
             inner = (*location, key.value)
             yield from _lines(value, inner)
             yield inner, key.start_mark.line + 1

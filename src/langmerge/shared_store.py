@@ -16,13 +16,13 @@ ledger, caches and links stay local: they are one machine's.
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
+from langmerge.canonical import parse_json
 from langmerge.errors import StorageError
 from langmerge.files import sync_tree, write_atomically, writing
 from langmerge.lease import leased
@@ -208,7 +208,7 @@ class SharedStore(Store):
             return
         folder = super().object(digest)
         manifest = (folder / MANIFEST_FILE).read_bytes()
-        for name in json.loads(manifest):
+        for name in parse_json(manifest):
             self._remote.upload(folder / name, f"objects/{digest}/{name}")
         self._remote.create(f"objects/{digest}/{MANIFEST_FILE}", manifest)
         if "_shared_digests" in vars(self):
@@ -237,7 +237,7 @@ class SharedStore(Store):
 def _files_in(manifest: bytes) -> set[str]:
     """Return the files a manifest names, apart from those that lead out of the object."""
     try:
-        names = {str(name) for name in json.loads(manifest)}
+        names = {str(name) for name in parse_json(manifest)}
     except (ValueError, TypeError):
         return set()
     return {n for n in names if not PurePosixPath(n).is_absolute() and ".." not in n.split("/")}

@@ -35,7 +35,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from langmerge.canonical import digest_of, digest_of_file
+from langmerge.canonical import digest_of, digest_of_file, parse_json
 from langmerge.errors import StorageError
 from langmerge.files import sync, sync_tree, write_atomically, writing
 from langmerge.seals import Seals, look_of
@@ -294,7 +294,7 @@ class Store:
 def action_of(key: str, text: str) -> Action | None:
     """Return the action that a file's text holds; None if it is damaged, or another key's."""
     try:
-        content = json.loads(text)
+        content = parse_json(text)
         # Stores of older versions have actions without a seal.
         if content.pop("seal", None) in (None, _seal_of(text)) and content["key"] == key:
             return Action(**content)
@@ -314,7 +314,7 @@ def damage_of(folder: Path, digest: str) -> str | None:
     if not folder.exists():
         return "the object is missing"
     try:
-        expected = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+        expected = parse_json((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
         actual = _manifest_of(folder)
     except (OSError, ValueError):
         return f"{MANIFEST_FILE} is missing or not readable"

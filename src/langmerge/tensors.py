@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from langmerge.canonical import parse_json
 from langmerge.errors import AdapterError
 
 FLOAT_DTYPES = {
@@ -119,7 +120,7 @@ def _starts(path: Path) -> dict[str, int]:
     """Return where each tensor's bytes begin in a file whose header safetensors has checked."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        layout = json.loads(file.read(length))
+        layout = parse_json(file.read(length))
     return {
         name: 8 + length + entry["data_offsets"][0]
         for name, entry in layout.items()

@@ -41,7 +41,7 @@ DEFAULT_PROJECT = Path(PROJECT_FILE)
 
 def show_error(message: str, page: str | None = None) -> None:
     """Print an error and where to read on; text from files is shown as it is, never as markup."""
-    err.print(Text("error: ", style="bold red") + Text(message), soft_wrap=True)
+    err.print(Text("error: ", style="bold red") + Text(_shown(message)), soft_wrap=True)
     if page is not None:
         err.print(Text("see: ", style="dim") + Text(page, style="dim"), soft_wrap=True)
 
@@ -54,4 +54,9 @@ def show_json(value: Any) -> None:
 def show_warnings(warnings: list[str]) -> None:
     """Print warnings, one per line."""
     for warning in warnings:
-        err.print(Text("warning: ", style="yellow") + Text(warning), soft_wrap=True)
+        err.print(Text("warning: ", style="yellow") + Text(_shown(warning)), soft_wrap=True)
+
+
+def _shown(message: str) -> str:
+    """Return a message without what a terminal would obey: it may quote any file's text."""
+    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in message)

@@ -16,6 +16,7 @@ from langmerge.cli.analyze import escaped
 from langmerge.cli.results import show_table
 from langmerge.errors import ProjectError, UserError
 from langmerge.files import write_atomically
+from langmerge.yaml_text import parse_yaml
 
 if TYPE_CHECKING:
     from langmerge.harness.results import HarnessResults
@@ -193,7 +194,7 @@ def _labels(text: str) -> list[str]:
 def _value(name: str, text: str) -> Any:
     """Return an option's value, written as in a project file."""
     try:
-        return yaml.safe_load(text)
+        return parse_yaml(text)[0]
     except yaml.YAMLError:
         raise UserError(
             f"--set {name}={text}: not readable as YAML; check brackets and quotes"

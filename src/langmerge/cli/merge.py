@@ -16,6 +16,7 @@ from rich.text import Text
 
 from langmerge.cli._console import err, out, show_warnings
 from langmerge.errors import MergeError
+from langmerge.yaml_text import parse_yaml
 
 
 def merge(  # noqa: PLR0917 - a verb's options, given by name
@@ -137,7 +138,7 @@ def _settings(texts: list[str]) -> dict[str, Any]:
         if not equals or not name:
             raise MergeError(f"--set is '{text}', expected NAME=VALUE such as trim=model")
         try:
-            found[name] = yaml.safe_load(value)
+            found[name] = parse_yaml(value)[0]
         except yaml.YAMLError:
             found[name] = value
     return found

@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from langmerge.canonical import digest_of
+from langmerge.canonical import digest_of, parse_json
 from langmerge.engine.attempts import Attempt, RunClock
 from langmerge.files import writing
 from langmerge.plan import Decision
@@ -75,7 +75,7 @@ class Ledger:
         with contextlib.suppress(FileNotFoundError):
             for line in self._path.read_bytes().splitlines():
                 with contextlib.suppress(ValueError, TypeError, KeyError):
-                    entry = json.loads(line)
+                    entry = parse_json(line)
                     if entry["outcome"] == "finished":
                         found.add((entry["key"], entry["run"]))
         return found

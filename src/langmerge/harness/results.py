@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
-from langmerge.canonical import digest_of
+from langmerge.canonical import digest_of, parse_json
 from langmerge.errors import DataError
 from langmerge.results import Measured
 from langmerge.tables import TextTable
@@ -113,7 +113,7 @@ def read_harness_results(path: Path) -> HarnessResults:
         DataError: if it is not there, or not such a file.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         reason = error.strerror or error
         raise DataError(f"{path}: cannot be read ({reason}); name a results_*.json") from None

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from langmerge.canonical import parse_json
 from langmerge.errors import AdapterError, MergeError, StorageError, did_you_mean
 from langmerge.tensors import DTYPES, FLOAT_DTYPES, FileTensors, Replacing, TensorHeader, size_of
 
@@ -149,7 +150,7 @@ class Checkpoint:
     def _json(self, name: str) -> dict[str, Any]:
         path = self.folder / name
         try:
-            value = json.loads(path.read_text("utf-8"))
+            value = parse_json(path.read_text("utf-8"))
         except (OSError, ValueError) as error:
             raise MergeError(f"{path}: cannot be read as JSON ({error})") from error
         if not isinstance(value, dict):

@@ -77,12 +77,12 @@ def _check_keys(value: Mapping[str, Any], path: Path) -> list[str]:
     notes = []
     for key in value:
         if key in _REFUSED:
-            raise MergeError(f"{path}: '{key}' cannot be honoured: {_REFUSED[key]}")
+            raise MergeError(f"{path}: {key!r} cannot be honoured: {_REFUSED[key]}")
         if key in _NOTED:
-            notes.append(f"{path}: '{key}' has no effect: {_NOTED[key]}")
+            notes.append(f"{path}: {key!r} has no effect: {_NOTED[key]}")
         elif key not in _KEYS:
             every = [*_KEYS, *_NOTED]
-            raise MergeError(f"{path}: unknown key '{key}'{did_you_mean(str(key), every)}")
+            raise MergeError(f"{path}: unknown key {key!r}{did_you_mean(str(key), every)}")
     return notes
 
 
@@ -97,7 +97,7 @@ def _models(
         where = f"{path}: model {entry!r}"
         item = {"model": entry} if isinstance(entry, str) else _mapping(entry, where)
         if unknown := [key for key in item if key not in ("model", "parameters")]:
-            raise MergeError(f"{where}: unknown key '{unknown[0]}', expected model and parameters")
+            raise MergeError(f"{where}: unknown key {unknown[0]!r}, expected model and parameters")
         name = item.get("model")
         if isinstance(name, dict):
             name = name.get("lora") or name.get("model")
@@ -121,7 +121,7 @@ def _models(
         for key in parameters[-1]:
             if key not in (known := _per_model_names(method)):
                 raise MergeError(
-                    f"{where}: parameter '{key}' cannot be honoured for one model alone"
+                    f"{where}: parameter {key!r} cannot be honoured for one model alone"
                     f"{did_you_mean(str(key), known)}"
                 )
     return adapters, parameters
@@ -140,10 +140,10 @@ def _shared_options(
         elif key not in _SHARED:
             every = [*_SHARED, *names, "int8_mask"]
             raise MergeError(
-                f"{path}: parameter '{key}' cannot be honoured{did_you_mean(str(key), every)}"
+                f"{path}: parameter {key!r} cannot be honoured{did_you_mean(str(key), every)}"
             )
         elif isinstance(entry, list | dict):
-            raise MergeError(f"{path}: parameter '{key}' varies by layer, which is not supported")
+            raise MergeError(f"{path}: parameter {key!r} varies by layer, which is not supported")
         elif key == "rescale":
             options["rescale"] = "l1" if entry else "none"
         else:

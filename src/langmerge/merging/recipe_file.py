@@ -19,6 +19,7 @@ import yaml
 
 from langmerge.errors import MergeError, did_you_mean
 from langmerge.merging.schema import check_recipe, method_info
+from langmerge.yaml_text import parse_yaml
 
 _OWN_KEYS = ("adapters", "ancestor", "method", "output", "base", "into_model")
 _RECIPE_KEYS = (
@@ -79,7 +80,7 @@ def read_recipe(path: Path) -> MergeOrder:
         MergeError: if it cannot be read, or a key is unknown or has no counterpart here.
     """
     try:
-        value = yaml.safe_load(path.read_text("utf-8"))
+        value, _ = parse_yaml(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise MergeError(f"{path}: cannot be read ({error})") from error
     except yaml.YAMLError as error:
@@ -101,7 +102,7 @@ def _own(value: Mapping[str, Any], path: Path) -> MergeOrder:
     for key in value:
         if key not in known:
             raise MergeError(
-                f"{path}: unknown key '{key}'{did_you_mean(str(key), known)} "
+                f"{path}: unknown key {key!r}{did_you_mean(str(key), known)} "
                 f"(known: {', '.join(known)})"
             )
     options = {key: value[key] for key in value if key not in _OWN_KEYS}
@@ -130,7 +131,7 @@ def _adapters(value: Any, path: Path) -> tuple[tuple[Path, ...], list[Any] | Non
         item = entry if isinstance(entry, dict) else {"path": entry}
         if unknown := [key for key in item if key not in ("path", "weight")]:
             raise MergeError(
-                f"{path}: an adapter has the key '{unknown[0]}', expected path and weight"
+                f"{path}: an adapter has the key {unknown[0]!r}, expected path and weight"
             )
         if not isinstance(item.get("path"), str):
             raise MergeError(f"{path}: adapter {entry!r} is not a folder's path")

@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from langmerge.canonical import digest_of, digest_of_file
+from langmerge.canonical import digest_of, digest_of_file, parse_json
 from langmerge.errors import StorageError
 from langmerge.files import write_atomically
 from langmerge.seals import look_of_file
@@ -73,7 +73,7 @@ class PlanCache:
     @cached_property
     def _content(self) -> dict[str, Any]:
         try:
-            content = json.loads((self._store.root / _FILE).read_text(encoding="utf-8"))
+            content = parse_json((self._store.root / _FILE).read_text(encoding="utf-8"))
             if content["version"] == _VERSION:
                 return {"results": dict(content["results"]), "files": dict(content["files"])}
         except (OSError, ValueError, KeyError, TypeError):

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from langmerge.canonical import parse_json
 from langmerge.errors import ProjectError
 from langmerge.files import write_atomically
 from langmerge.store import Action
@@ -32,7 +33,7 @@ class Lock:
         """
         path = folder / LOCK_FILE
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = parse_json(path.read_text(encoding="utf-8"))
             if content["version"] != _VERSION:
                 raise ProjectError(
                     f"{path}: lock version {content['version']}, expected {_VERSION}; "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from langmerge.canonical import canonical_json, digest_of
+from langmerge.canonical import canonical_json, digest_of, parse_json
 from langmerge.engine.holding import held
 from langmerge.errors import StorageError
 from langmerge.files import writing
@@ -108,7 +107,7 @@ def released_digests(store: Store) -> set[str]:
     store.sync_releases()
     for path in store.releases():
         try:
-            digests |= _digests_in(json.loads(path.read_text(encoding="utf-8")))
+            digests |= _digests_in(parse_json(path.read_text(encoding="utf-8")))
         except ValueError:
             raise StorageError(
                 f"{path}: not a release's JSON, so what it needs is not known; restore the file, "

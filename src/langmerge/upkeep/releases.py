@@ -14,6 +14,7 @@ can be done again. Killed in between, the project has its old release, or its ne
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +22,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from langmerge import __version__
-from langmerge.canonical import digest_of
+from langmerge.canonical import digest_of, parse_json
 from langmerge.errors import ProjectError, StorageError
 from langmerge.files import write_atomically
 from langmerge.store import Store
@@ -29,6 +30,9 @@ from langmerge.upkeep.gate import GateResult
 
 ByLanguage = dict[str, dict[str, str]]
 """Task -> language -> digest."""
+
+
+_NAME = re.compile(r"\d+-[0-9a-f]{8}")
 
 
 class Candidate(BaseModel):
@@ -108,12 +112,13 @@ class Releases:
         """
         self._store.sync_releases()
         try:
-            name = self._pointer.read_text(encoding="utf-8").strip()
+            name = self._pointer.read_text(encoding="utf-8", errors="replace").strip()
         except FileNotFoundError:
             return None
-        if not (path := self.folder / f"{name}.json").is_file():
+        path = self.folder / f"{name}.json"
+        if not _NAME.fullmatch(name) or not path.is_file():
             raise StorageError(
-                f"{self._pointer}: names release '{name}', which is not there; "
+                f"{self._pointer}: names release {name!r:.60}, which is not there; "
                 "`langmerge rollback RELEASE` chooses another"
             )
         return _read(path)
@@ -150,7 +155,7 @@ class Releases:
 
 def _read(path: Path) -> Release:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
         if path.stem.partition("-")[2] == digest_of(content)[:8]:
             return Release(**content, name=path.stem)
     except (ValueError, TypeError, ValidationError):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from langmerge.canonical import digest_of
+from langmerge.canonical import digest_of, parse_json
 from langmerge.engine.holding import held
 from langmerge.plan.lock import Lock
 from langmerge.store import Store
@@ -95,7 +94,7 @@ def _releases(store: Store) -> Iterator[Problem]:
     objects = store.digests()
     for path in store.releases():
         try:
-            named = set(json.loads(path.read_text(encoding="utf-8"))["objects"])
+            named = set(parse_json(path.read_text(encoding="utf-8"))["objects"])
         except (ValueError, KeyError, TypeError):
             fix = "restore the file, or delete it to give the release up"
             yield Problem(f"{path}: not readable, expected a release's JSON", fix)
