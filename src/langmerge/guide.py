@@ -26,7 +26,7 @@ from langmerge.errors import (
 PAGES: Mapping[type[LangmergeError], str] = {
     ProjectError: "guides/project-file",
     DataError: "data",
-    BaseModelError: "guides/project-file",
+    BaseModelError: "bases",
     AdapterError: "adopting",
     MergeError: "methods/index",
     StorageError: "reliability",
