@@ -1,11 +1,11 @@
-"""Serve a merged adapter and every language's own with vLLM, and compare their answers.
+r"""Serve a merged adapter and every language's own with vLLM, and compare their answers.
 
 ```
 langmerge export served/merged
 langmerge export served/de --model individual --language de
 langmerge export served/ja --model individual --language ja
 pip install 'langmerge[vllm]'
-python examples/serve_vllm.py --base path/to/base --adapters served \\
+python examples/serve_vllm.py --base path/to/base --adapters served \
     --data data/{language}/test.jsonl
 ```
 
