@@ -97,7 +97,7 @@ class BaseModel:
         return hidden
 
     def logits(self, hidden: Tensor, part: slice = slice(None)) -> Tensor:
-        """Return the logits of hidden states `[..., hidden]`: `[..., vocabulary]`, fp32.
+        """Return the logits of hidden states `[..., hidden]`: `[..., vocabulary]`, at least fp32.
 
         The vocabulary is large: pass only the positions that are needed, or ask for a part of it.
         """
@@ -105,9 +105,10 @@ class BaseModel:
         # An adapter in training acts by a hook, which only a call of the module runs.
         if part != slice(None) and type(head) is nn.Linear and not head._forward_hooks:
             bias = None if head.bias is None else head.bias[part]
-            logits = nn.functional.linear(hidden, head.weight[part], bias).float()
+            logits = nn.functional.linear(hidden, head.weight[part], bias)
         else:
-            logits = head(hidden)[..., part].float()
+            logits = head(hidden)[..., part]
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         # What some architectures do to their logits after the head.
         config = self.model.config.get_text_config()
         if scale := getattr(config, "logit_scale", None):  # Cohere

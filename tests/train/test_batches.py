@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from langmerge.encoding import Example
-from langmerge.train.batches import Sampler, collate, epoch_batches
+from langmerge.train.batches import Part, Sampler, collate, epoch_batches
 
 LENGTHS = [random.Random(1).randint(5, 80) for _ in range(101)]
 
@@ -44,7 +44,20 @@ def test_collating_by_hand():
     # 2 predicts 3, 3 predicts 4; 5 predicts 6; without a prompt nothing predicts 7.
     assert batch.positions.tolist() == [1, 2, 3, 6]
     assert batch.targets.tolist() == [3, 4, 6, 8]
+    assert batch.lengths == (3, 1, 1)
     assert batch.tokens == 5
+    assert batch.parts == (Part(tokens=5, padded=9, supervised=4),)
+
+
+def test_packing_by_hand():
+    batch = collate(
+        [Example((1, 2), (3, 4))], [Example((5,), (6,)), Example((), (7, 8))], packed=True
+    )
+    assert batch.input_ids.tolist() == [[1, 2, 3, 5, 7]]
+    assert batch.position_ids.tolist() == [[0, 1, 2, 0, 0]]
+    assert batch.positions.tolist() == [1, 2, 3, 4]
+    assert batch.targets.tolist() == [3, 4, 6, 8]
+    assert batch.parts == (Part(3, 3, 2), Part(2, 2, 2))
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma3"])

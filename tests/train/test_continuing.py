@@ -5,9 +5,9 @@ import torch
 from trainings import LORA, config, equal, rows, tensors
 
 from langmerge.errors import AdapterError, UserError
-from langmerge.train import loop as loop_module
 from langmerge.train import train_adapter
 from langmerge.train.config import LoraSettings
+from langmerge.train.step import Stepper
 
 
 def test_a_start_with_nothing_learned_comes_back_unchanged(tiny_base):
@@ -58,15 +58,15 @@ class LittleMemory:
 
     def __init__(self, monkeypatch, most, error):
         self.failures = 0
-        backward = loop_module._backward
+        backward = Stepper._backward
 
-        def limited(base, batch, weight):
-            if len(batch.input_ids) > most:
+        def limited(stepper, batch, layout, weights):
+            if len(batch.lengths) > most:
                 self.failures += 1
                 raise error
-            return backward(base, batch, weight)
+            return backward(stepper, batch, layout, weights)
 
-        monkeypatch.setattr(loop_module, "_backward", limited)
+        monkeypatch.setattr(Stepper, "_backward", limited)
 
 
 @pytest.mark.parametrize(

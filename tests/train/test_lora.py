@@ -1,7 +1,5 @@
 """Our LoRA against PEFT's."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
@@ -11,10 +9,10 @@ from langmerge.adapter import Adapter
 from langmerge.encoding import Example
 from langmerge.errors import AdapterError
 from langmerge.model import folded
+from langmerge.train.acting import Layout, attached
 from langmerge.train.batches import collate
 from langmerge.train.config import LoraSettings
 from langmerge.train.lora import (
-    attached,
     initial_factors,
     rank_and_scale,
     target_modules,
@@ -77,10 +75,13 @@ def test_loss_and_gradients_equal_pefts(tiny_bases, tiny_base_folders, family, s
     (total / count).backward()
 
     batch = collate(EXAMPLES)
-    with attached(base, factors):
+    count = len(batch.targets)
+    with attached(base, factors) as acting:
         hidden = base.hidden_states(batch.input_ids).flatten(0, 1)[batch.positions]
-        loss = backward_through_head(base, hidden, batch.targets, 1 / len(batch.targets))
-    assert loss == pytest.approx(total.item() / count, rel=1e-5)
+        loss = backward_through_head(
+            base, hidden, batch.targets, acting=acting, counts=[count], weights=[1 / count]
+        )
+    assert loss.item() == pytest.approx(total.item() / count, rel=1e-5)
     for (module, part), parameter in theirs.items():
         ours = getattr(factors[module], part).grad
         torch.testing.assert_close(ours, parameter.grad, atol=1e-5, rtol=1e-3)
@@ -138,14 +139,18 @@ def test_peft_computes_the_same_with_a_saved_adapter(tiny_base, tiny_base_folder
 
 def test_dropout_drops_inputs(tiny_base):
     factors = randomize(initial_factors(tiny_base, LoraSettings(lora_dropout=0.5), seed=0))
-    factor = next(iter(factors.values()))
+    name, factor = next(iter(factors.items()))
     x = torch.ones(20_000, factor.a.shape[1])
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        noisy = factor(x)
-        kept = replace(factor, dropout=0.0)(x)
+    with torch.no_grad(), attached(tiny_base, factors) as acting:
+        kept = acting.added(name, x)
+        with acting.during(Layout((0,), (20_000,), seeds=(7,))):
+            noisy, again = acting.added(name, x), acting.added(name, x)
+        with acting.during(Layout((0,), (20_000,), seeds=(8,))):
+            other = acting.added(name, x)
     torch.testing.assert_close(noisy.mean(0), kept[0], atol=0.02, rtol=0)
     assert not torch.allclose(noisy[0], noisy[1])
+    assert torch.equal(noisy, again)
+    assert not torch.equal(noisy, other)
 
 
 @pytest.mark.parametrize(

@@ -44,9 +44,6 @@ ADOPTED = "adopted"
 _STANDS_FOR = ("base", "data", "task", "seed")
 """What an adopted adapter stands for: how it was trained is not known, so no setting is named."""
 
-_NO_EFFECT = {"gradient_checkpointing", "grouping"}
-"""Training settings that change what training costs, and nothing about its result."""
-
 
 def job_document(
     job: Job, project: Project, base: ResolvedBase, facts: Mapping[str, Facts]
@@ -128,14 +125,18 @@ def _train_document(
 ) -> dict[str, Any]:
     task = project.tasks[job.task]
     languages = list(project.languages) if job.language is None else [job.language]
-    return {
+    train = project.train_for(job.language)
+    document = {
         "base": base.identity(),
         "data": {code: _split_digest(facts, job.task, code, "train") for code in languages},
         "task": {code: task.identity(code) for code in languages},
         "adapter": project.adapter_for(job.language).model_dump(mode="json"),
-        "train": project.train_for(job.language).model_dump(mode="json", exclude=_NO_EFFECT),
+        "train": train.effective(),
         "seed": job.seed,
     }
+    if train.early_stopping_patience:
+        document["dev"] = {code: _split_digest(facts, job.task, code, "dev") for code in languages}
+    return document
 
 
 def _merge_document(
@@ -225,7 +226,7 @@ def continued(
         CONTINUED: {
             "from": parent,
             "replay": project.update.replay,
-            "train": train.model_dump(mode="json", exclude=_NO_EFFECT),
+            "train": train.effective(),
         },
     }
 

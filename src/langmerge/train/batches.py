@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -21,29 +22,49 @@ _LENGTH_JITTER = 0.15
 
 
 @dataclass(frozen=True)
+class Part:
+    """The share of one adapter in a batch, in tokens: real, with padding, and supervised."""
+
+    tokens: int
+    padded: int
+    supervised: int
+
+
+@dataclass(frozen=True)
 class Batch:
-    """Examples as tensors, padded on the right.
+    """Rows of one or several adapters as tensors; the rows of an adapter stand together.
 
     Attributes:
-        input_ids: `[batch, length]`, int64.
+        input_ids: int64. Padded on the right, `[rows, length]`; or packed, `[1, tokens]`: all rows
+            one after the other.
+        position_ids: `[1, tokens]`, int64, from 0 in every row, of what is packed; else None.
         positions: `[supervised]`, int64: indices into the flattened `input_ids` at which a token
             of a completion is predicted.
         targets: `[supervised]`, int64: those tokens.
-        tokens: how many of `input_ids` are no padding.
+        lengths: how many tokens each row has.
+        parts: one per adapter, in the order of the tokens.
     """
 
     input_ids: Tensor
+    position_ids: Tensor | None
     positions: Tensor
     targets: Tensor
-    tokens: int
+    lengths: tuple[int, ...]
+    parts: tuple[Part, ...]
+
+    @property
+    def tokens(self) -> int:
+        """How many of `input_ids` are no padding."""
+        return sum(self.lengths)
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on another device."""
-        return Batch(
-            self.input_ids.to(device),
-            self.positions.to(device),
-            self.targets.to(device),
-            self.tokens,
+        return replace(
+            self,
+            input_ids=self.input_ids.to(device),
+            position_ids=None if self.position_ids is None else self.position_ids.to(device),
+            positions=self.positions.to(device),
+            targets=self.targets.to(device),
         )
 
 
@@ -86,26 +107,47 @@ class Sampler:
         return self._epoch[1][index]
 
 
-def collate(examples: Sequence[Example]) -> Batch:
-    """Return examples as one padded batch.
+def supervised(example: Example) -> int:
+    """Return how many tokens of an example are predicted; without a prompt not the first one."""
+    return len(example.completion_ids) - (0 if example.prompt_ids else 1)
+
+
+def collate(*groups: Sequence[Example], packed: bool = False) -> Batch:
+    """Return the examples of one or several adapters as one batch.
 
     The last token of a completion is predicted but never an input. Without a prompt, the first
     token of a completion is an input but not predicted.
+
+    Args:
+        groups: the examples of each adapter.
+        packed: one after the other, instead of padded to the longest.
     """
+    examples = [example for group in groups for example in group]
     rows = [(*example.prompt_ids, *example.completion_ids) for example in examples]
-    length = max(len(row) for row in rows) - 1
+    lengths = [len(row) - 1 for row in rows]
+    width = max(lengths)
+    starts = [0, *accumulate(lengths)] if packed else range(0, width * len(rows), width)
     # Any id does as padding: no token attends to it, and nothing is predicted there.
-    input_ids = torch.zeros(len(rows), length, dtype=torch.int64)
+    flat = torch.zeros(sum(lengths) if packed else width * len(rows), dtype=torch.int64)
     positions: list[int] = []
     targets: list[int] = []
-    for index, (example, row) in enumerate(zip(examples, rows, strict=True)):
-        input_ids[index, : len(row) - 1] = torch.tensor(row[:-1])
+    for start, example, row in zip(starts, examples, rows, strict=False):
+        flat[start : start + len(row) - 1] = torch.tensor(row[:-1])
         first = max(len(example.prompt_ids), 1)
-        positions += [index * length + at - 1 for at in range(first, len(row))]
+        positions += [start + at - 1 for at in range(first, len(row))]
         targets += row[first:]
+    sizes = [len(group) for group in groups]
+    parts = []
+    for stop, size in zip(accumulate(sizes), sizes, strict=True):
+        of = slice(stop - size, stop)
+        tokens = sum(lengths[of])
+        padded = tokens if packed else width * size
+        parts.append(Part(tokens, padded, sum(map(supervised, examples[of]))))
     return Batch(
-        input_ids,
+        flat[None] if packed else flat.view(len(rows), width),
+        torch.cat([torch.arange(length) for length in lengths])[None] if packed else None,
         torch.tensor(positions, dtype=torch.int64),
         torch.tensor(targets, dtype=torch.int64),
-        sum(len(row) - 1 for row in rows),
+        tuple(lengths),
+        tuple(parts),
     )

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from langmerge.settings import Settings
 
 ALL_LINEAR = "all-linear"
+
+NO_EFFECT = frozenset({"gradient_checkpointing", "grouping"})
+"""Training settings that change what training costs, and nothing about its result."""
+
+_EARLY_STOPPING = frozenset({"eval_steps", "early_stopping_patience"})
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
@@ -76,8 +81,18 @@ class TrainConfig(Settings):
     adam_epsilon: float = Field(default=1e-8, gt=0)
     """AdamW's, against division by zero."""
     max_length: PositiveInt = Field(default=512, description="tokens of prompt and completion")
-    gradient_checkpointing: bool = False
-    """Less memory for more time."""
+    gradient_checkpointing: bool | Literal["auto"] = Field(
+        default="auto", description="auto: only where memory runs out without"
+    )
+    eval_steps: int = Field(
+        default=0, ge=0, description="measure the loss on dev after so many steps; 0 never does"
+    )
+    early_stopping_patience: int = Field(
+        default=0,
+        ge=0,
+        description="stop when the dev loss has not fallen so many times, and keep the adapter of "
+        "the lowest one; 0 never stops early",
+    )
     grouping: Literal["auto", "probe", "grouped", "sequential"] = Field(
         default="auto",
         description="several adapters in one step, or one after the other; auto: on a GPU a few "
@@ -92,3 +107,18 @@ class TrainConfig(Settings):
         if self.max_steps == 0:
             raise ValueError("max_steps is 0; give the number of steps, or -1 to count epochs")
         return self
+
+    @model_validator(mode="after")
+    def _stops_by_dev_loss(self) -> TrainConfig:
+        if self.early_stopping_patience and not self.eval_steps:
+            raise ValueError(
+                "early_stopping_patience needs the dev loss; give eval_steps, the steps from one "
+                "measurement to the next"
+            )
+        return self
+
+    def effective(self) -> dict[str, Any]:
+        """Return the settings that a training's result depends on, as JSON values."""
+        # Options that are off are left out, so that what was trained before they came still counts.
+        off = frozenset() if self.early_stopping_patience else _EARLY_STOPPING
+        return self.model_dump(mode="json", exclude=set(NO_EFFECT | off))

@@ -86,6 +86,10 @@ class TrainResult:
     flops: float = 0.0
 
 
+Outcome = TrainResult | LangmergeError
+"""What became of a lesson: an adapter, or the error that stopped it alone."""
+
+
 @dataclass(frozen=True)
 class StepTaken:
     """A step of one adapter, as it is told.
@@ -127,14 +131,14 @@ class Trainings:
     """What became of several lessons.
 
     Attributes:
-        outcomes: by name, a result or the error that stopped this lesson alone.
+        outcomes: by name.
         way: how they were trained.
         reason: why so, in a few words.
         speeds: of each way that was measured, from the probe's steps.
         seconds: wall-clock time of this call; `TrainResult.seconds` counts earlier ones too.
     """
 
-    outcomes: Mapping[str, TrainResult | LangmergeError]
+    outcomes: Mapping[str, Outcome]
     way: Way
     reason: str
     speeds: Mapping[Way, Speed]

@@ -1,7 +1,8 @@
-"""LoRA on a frozen model: which modules, how they start, and how they act while training.
+"""LoRA on a frozen model: which modules, and how they start.
 
 An adapted module computes `W x + scale * B A dropout(x)`. The model itself is not rebuilt: the
-second term is added by a hook on each module, so the base stays one and the same for everyone.
+second term is added by a hook on each module (`acting`), so the base stays one and the same for
+everyone.
 """
 
 from __future__ import annotations
@@ -9,10 +10,8 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,8 +29,8 @@ class TrainableFactors:
     """The trainable factors of one module.
 
     Attributes:
-        a: `[rank, in]`, fp32, requires grad.
-        b: `[out, rank]`, fp32, requires grad.
+        a: `[rank, in]`, fp32 (fp64 on an fp64 base), requires grad.
+        b: `[out, rank]`, the same.
         scale: the factor before `b @ a`.
         dropout: the share of the inputs of `a` that is dropped.
     """
@@ -43,7 +42,7 @@ class TrainableFactors:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return what the adapter adds to the module's output for inputs `[..., in]`."""
-        low = functional.linear(functional.dropout(x, self.dropout), self.a.to(x.dtype))
+        low = functional.linear(x, self.a.to(x.dtype))
         return functional.linear(low * self.scale, self.b.to(x.dtype))
 
 
@@ -107,8 +106,8 @@ def initial_factors(base: BaseModel, lora: LoraSettings, seed: int) -> dict[str,
         generator = torch.Generator().manual_seed(_seed_of(seed, name))
         nn.init.kaiming_uniform_(a, a=math.sqrt(5), generator=generator)
         factors[name] = TrainableFactors(
-            a.to(base.device).requires_grad_(),
-            torch.zeros(out_features, rank, device=base.device, requires_grad=True),
+            _trainable(a, base),
+            _trainable(torch.zeros(out_features, rank), base),
             scale,
             lora.lora_dropout,
         )
@@ -151,17 +150,6 @@ def rank_and_scale(module: str, lora: LoraSettings) -> tuple[int, float]:
     return rank, alpha / (math.sqrt(rank) if lora.use_rslora else rank)
 
 
-@contextmanager
-def attached(base: BaseModel, factors: Factors) -> Iterator[None]:
-    """Let the base compute with `factors` inside the block."""
-    hooks = [base.module(name).register_forward_hook(_adding(f)) for name, f in factors.items()]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
 def to_adapter(base: BaseModel, factors: Factors) -> Adapter:
     """Return the factors' present values as an adapter, on the CPU, fp32."""
     return Adapter.from_factors(
@@ -173,18 +161,12 @@ def to_adapter(base: BaseModel, factors: Factors) -> Adapter:
 
 
 def _trainable(tensor: Tensor, base: BaseModel) -> Tensor:
-    return tensor.to(base.device, torch.float32, copy=True).requires_grad_()
+    dtype = torch.promote_types(base.dtype, torch.float32)
+    return tensor.to(base.device, dtype, copy=True).requires_grad_()
 
 
 def _value(tensor: Tensor) -> Tensor:
-    return tensor.detach().to("cpu", copy=True)
-
-
-def _adding(factors: TrainableFactors) -> Any:
-    def hook(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        return output + factors(inputs[0])
-
-    return hook
+    return tensor.detach().to("cpu", torch.float32, copy=True)
 
 
 def _ends_with(name: str, end: str) -> bool:

@@ -2,37 +2,90 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from langmerge.model import BaseModel
+from langmerge.train.acting import Acting, Layout
 
 # Logits in memory at once. A vocabulary of 262,144 makes 128 positions of it: 128 MiB in fp32.
 _CHUNK_LOGITS = 1 << 25
 
 
-def backward_through_head(base: BaseModel, hidden: Tensor, targets: Tensor, weight: float) -> float:
-    """Add the gradients of `weight * sum of cross-entropies` to every trainable parameter.
+def backward_through_head(
+    base: BaseModel,
+    hidden: Tensor,
+    targets: Tensor,
+    *,
+    acting: Acting,
+    counts: Sequence[int],
+    weights: Sequence[float],
+) -> Tensor:
+    """Add the gradients of `weight * sum of cross-entropies` to every adapter's parameters.
 
     The head runs forward and backward chunk by chunk; only the gradient of the hidden states
     outlives a chunk. Then the rest of the model runs backward once.
 
     Args:
-        base: the model, with what is trained attached.
-        hidden: `[supervised, hidden]`: the states from which `targets` are predicted.
+        base: the model.
+        hidden: `[supervised, hidden]`: the states from which `targets` are predicted; those of an
+            adapter stand together.
         targets: `[supervised]`, int64.
-        weight: one over the number of supervised tokens of the step makes the loss a mean.
+        acting: the adapters, attached to the base, with the layout of the pass.
+        counts: how many of the targets each adapter of the layout has.
+        weights: of each adapter; one over the number of supervised tokens of its step makes its
+            loss a mean.
 
     Returns:
-        The loss, in nats times `weight`.
+        The loss of each adapter, in nats times its weight, fp64, on the base's device.
     """
     detached = hidden.detach().requires_grad_()
     size = max(1, _CHUNK_LOGITS // base.vocabulary_size)
-    total = torch.zeros((), dtype=torch.float64, device=hidden.device)
-    for states, wanted in zip(torch.split(detached, size), torch.split(targets, size), strict=True):
-        loss = functional.cross_entropy(base.logits(states), wanted, reduction="sum") * weight
-        loss.backward()  # type: ignore[no-untyped-call]
-        total += loss.detach()
+    shares = torch.tensor(weights, dtype=torch.float64).repeat_interleave(torch.tensor(counts))
+    shares = shares.to(hidden.device)
+    losses = torch.empty(len(targets), dtype=torch.float64, device=hidden.device)
+    for chunk, layout in _chunks(base, acting, counts, size):
+        with acting.during(layout):
+            logits = base.logits(detached[chunk])
+            loss = functional.cross_entropy(logits, targets[chunk], reduction="none")
+            weighted = loss * shares[chunk].to(loss.dtype)
+            weighted.sum().backward()  # type: ignore[no-untyped-call]
+        losses[chunk] = weighted.detach().double()
     hidden.backward(detached.grad)  # type: ignore[no-untyped-call]
-    return float(total)
+    return torch.stack([part.sum() for part in torch.split(losses, list(counts))])
+
+
+def summed_loss(base: BaseModel, hidden: Tensor, targets: Tensor) -> float:
+    """Return the sum of the cross-entropies, in nats; the arguments as above, without gradients."""
+    size = max(1, _CHUNK_LOGITS // base.vocabulary_size)
+    losses = [
+        functional.cross_entropy(base.logits(states), wanted, reduction="sum").double()
+        for states, wanted in zip(
+            torch.split(hidden, size), torch.split(targets, size), strict=True
+        )
+    ]
+    return float(torch.stack(losses).sum())
+
+
+def _chunks(
+    base: BaseModel, acting: Acting, counts: Sequence[int], size: int
+) -> Iterator[tuple[slice, Layout]]:
+    """Yield stretches of the targets; where the head is adapted, each of one adapter."""
+    head = base.model.get_output_embeddings()
+    whole = acting.layout
+    if not head._forward_hooks:
+        yield from ((slice(at, at + size), whole) for at in range(0, sum(counts), size))
+        return
+    first = 0
+    for index, count in enumerate(counts):
+        for at in range(0, count, size):
+            length = min(size, count - at)
+            seeds = (whole.seeds[index] ^ (at + 1),) if whole.seeds else ()
+            yield (
+                slice(first + at, first + at + length),
+                Layout((whole.members[index],), (length,), seeds),
+            )
+        first += count

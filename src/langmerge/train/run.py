@@ -8,10 +8,7 @@ step, so that factors, optimizer and step are the whole state.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-import os
-import tempfile
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -19,23 +16,19 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from langmerge.adapter import Adapter
-from langmerge.canonical import canonical_json, digest_of
+from langmerge.canonical import digest_of
 from langmerge.encoding import Example
-from langmerge.errors import DataError, StorageError, UserError
-from langmerge.files import writing
+from langmerge.errors import DataError, UserError
 from langmerge.model import BaseModel
-from langmerge.tensors import bytes_of
-from langmerge.train.batches import Batch, Sampler, collate
-from langmerge.train.config import LoraSettings, TrainConfig
-from langmerge.train.lora import TrainableFactors, continued_factors, initial_factors
+from langmerge.train.batches import Part, Sampler
+from langmerge.train.checkpoint import Position, Snapshot, Writer, copied
+from langmerge.train.lesson import DevLoss, Lesson, TrainResult
+from langmerge.train.lora import TrainableFactors, continued_factors, initial_factors, to_adapter
 from langmerge.train.schedule import learning_rate, total_steps
 
-CHECKPOINT_NAME = "checkpoint.safetensors"
+_BEST = "best."
 
 
 @dataclass
@@ -47,8 +40,10 @@ class Progress:
         tokens: how many tokens went through the model, without padding.
         padded_tokens: the same with padding.
         supervised_tokens: how many tokens the loss was taken on.
-        seconds: wall-clock time, over all processes that worked on it.
+        seconds: as `TrainResult.seconds`.
+        micro_batch_size: examples that go through the model at once.
         losses: the mean loss per supervised token of every step, in nats.
+        dev_losses: steps, and the mean loss on the dev examples after them.
     """
 
     step: int = 0
@@ -56,7 +51,9 @@ class Progress:
     padded_tokens: int = 0
     supervised_tokens: int = 0
     seconds: float = 0.0
+    micro_batch_size: int = 0
     losses: list[float] = field(default_factory=list)
+    dev_losses: list[tuple[int, float]] = field(default_factory=list)
 
 
 class AdapterRun:
@@ -64,51 +61,34 @@ class AdapterRun:
 
     Args:
         base: the base model the factors are made for; kept only by its device.
-        examples: what to learn; those without anything supervised are left out.
-        lora: the adapter's shape.
-        config: how to train.
-        seed: of initialization, order and dropout.
-        start: the adapter to continue; a new one by default.
-
-    Attributes:
-        micro_batch_size: examples that go through the model at once.
+        lesson: what to learn; examples without anything supervised are left out.
 
     Raises:
         DataError: if no example has anything to learn.
-        AdapterError: if `lora` names modules the base lacks, or `start` does not fit it.
+        AdapterError: if the lesson names modules the base lacks, or its start does not fit.
     """
 
-    def __init__(
-        self,
-        base: BaseModel,
-        examples: Sequence[Example],
-        lora: LoraSettings,
-        config: TrainConfig,
-        seed: int,
-        *,
-        start: Adapter | None = None,
-    ) -> None:
-        self.examples = [example for example in examples if _teaches(example)]
+    def __init__(self, base: BaseModel, lesson: Lesson) -> None:
+        config = lesson.config
+        self.lesson, self.config = lesson, config
+        self.examples = [example for example in lesson.examples if _teaches(example)]
+        self.dev = [example for example in lesson.dev if _teaches(example)]
         if not self.examples:
             raise DataError(
-                f"nothing to train on: {len(examples)} examples, none with a completion left "
-                f"within max_length ({config.max_length}); raise train.max_length or shorten "
+                f"nothing to train on: {len(lesson.examples)} examples, none with a completion "
+                f"left within max_length ({config.max_length}); raise train.max_length or shorten "
                 f"the prompts"
             )
-        self.config = config
-        self.seed = seed
-        self.progress = Progress()
+        self.progress = Progress(micro_batch_size=config.per_device_train_batch_size)
         self.factors: dict[str, TrainableFactors] = (
-            initial_factors(base, lora, seed)
-            if start is None
-            else continued_factors(base, lora, start)
+            initial_factors(base, lesson.lora, lesson.seed)
+            if lesson.start is None
+            else continued_factors(base, lesson.lora, lesson.start)
         )
-        self.micro_batch_size = config.per_device_train_batch_size
-        self._device = base.device
         self._sampler = Sampler(
             [len(example.prompt_ids) + len(example.completion_ids) for example in self.examples],
             config.per_device_train_batch_size * config.gradient_accumulation_steps,
-            seed,
+            lesson.seed,
         )
         self.steps = total_steps(config, self._sampler.steps_per_epoch)
         self._parameters = {
@@ -124,61 +104,102 @@ class AdapterRun:
             weight_decay=config.weight_decay,
             fused=True,
         )
-        self._settings = {
-            "base": base.resolved.identity(),
-            "lora": lora.model_dump(mode="json"),
-            "train": config.model_dump(mode="json"),
-            "seed": seed,
-            "start": start.digest if start is not None else None,
-        }
+        self._best: dict[str, Tensor] = {}
+        self._base_identity = base.resolved.identity()
 
     @property
     def done(self) -> bool:
-        """Whether all steps are taken."""
-        return self.progress.step >= self.steps
+        """Whether all steps are taken, or the dev loss has not fallen for too long."""
+        return self.progress.step >= self.steps or self._is_stopped
+
+    @property
+    def _is_stopped(self) -> bool:
+        patience = self.config.early_stopping_patience
+        if not patience or not self.progress.dev_losses:
+            return False
+        measured = [step for step, _ in self.progress.dev_losses]
+        return len(measured) - 1 - measured.index(self.best_step) >= patience
+
+    @property
+    def best_step(self) -> int:
+        """The step with the lowest dev loss, the first of several; where none counts, the last."""
+        if not (self.config.early_stopping_patience and self.progress.dev_losses):
+            return self.progress.step
+        return min(self.progress.dev_losses, key=lambda measured: measured[1])[0]
+
+    @property
+    def drops(self) -> bool:
+        """Whether the adapter drops inputs."""
+        return self.lesson.lora.lora_dropout > 0
 
     @property
     def learning_rate(self) -> float:
         """The learning rate of the next step."""
         return learning_rate(self.config, self.progress.step, self.steps)
 
-    def batches(self) -> list[Batch]:
-        """Return the next step's batches; their gradients are added up."""
+    @property
+    def wants_dev_loss(self) -> bool:
+        """Whether the dev loss is to be measured now."""
+        every, step = self.config.eval_steps, self.progress.step
+        return bool(every and self.dev) and (step % every == 0 or step == self.steps)
+
+    def micro_batches(self) -> list[list[Example]]:
+        """Return the next step's examples as they go through the model; gradients are added up."""
         indices = self._sampler.batch(self.progress.step)
-        size = self.micro_batch_size
+        size = self.progress.micro_batch_size
         return [
-            collate([self.examples[i] for i in indices[start : start + size]]).to(self._device)
+            [self.examples[i] for i in indices[start : start + size]]
             for start in range(0, len(indices), size)
         ]
 
-    def halve_micro_batch(self) -> None:
-        """Put half as many examples through the model at once; a step stays the same in all.
+    def longest_of_step(self) -> int:
+        """Return the length of the next step's longest example."""
+        step = [example for batch in self.micro_batches() for example in batch]
+        return max(len(example.prompt_ids) + len(example.completion_ids) for example in step)
 
-        Raises:
-            UserError: if one example alone is too many.
-        """
+    def halve_micro_batch(self) -> bool:
+        """Put half as many examples through the model at once, if it is more than one."""
+        before = self.progress.micro_batch_size
+        self.progress.micro_batch_size = math.ceil(before / 2)
+        return before > 1
+
+    def too_large(self) -> UserError:
+        """Return the error that one example alone is too many."""
+        advice = (
+            "" if self.config.gradient_checkpointing else ", or set train.gradient_checkpointing"
+        )
+        return UserError(
+            f"out of memory at step {self.progress.step + 1} of {self.steps}, with one example "
+            f"at a time; lower train.max_length or adapter.r{advice}"
+        )
+
+    def step_seed(self, turn: int | None = None) -> int:
+        """Return the seed of what the next step drops; or of one of its micro-batches."""
+        parts = [self.lesson.seed, self.progress.step, *([] if turn is None else [turn])]
+        return int(digest_of(parts)[:15], 16)
+
+    def clear_gradients(self) -> None:
+        """Forget the gradients."""
         self._optimizer.zero_grad()
-        if self.micro_batch_size == 1:
-            raise UserError(
-                f"out of memory at step {self.progress.step + 1} of {self.steps}, with one example "
-                "at a time; lower train.max_length or adapter.r, or set "
-                "train.gradient_checkpointing: true"
-            )
-        self.micro_batch_size = math.ceil(self.micro_batch_size / 2)
 
-    def step_seed(self) -> int:
-        """Return the seed of the next step's dropout."""
-        return int(digest_of([self.seed, self.progress.step])[:15], 16)
+    def clip(self) -> Tensor:
+        """Clip the gradient; return its norm before, on the device."""
+        limit = self.config.max_grad_norm or math.inf
+        return torch.nn.utils.clip_grad_norm_(self._parameters.values(), limit)
 
-    def update(self, batches: Sequence[Batch], loss: float) -> None:
-        """Take an optimizer step with the gradients of `batches`, and clear them.
+    def update(self, loss: float, norm: float, parts: Sequence[Part]) -> None:
+        """Take an optimizer step with the gradients, and clear them.
+
+        Args:
+            loss: the step's.
+            norm: of the gradient before it was clipped.
+            parts: what went through the model.
 
         Raises:
             UserError: if the loss or the gradient is not finite.
         """
-        limit = self.config.max_grad_norm or math.inf
-        norm = float(torch.nn.utils.clip_grad_norm_(self._parameters.values(), limit))
         if not (math.isfinite(loss) and math.isfinite(norm)):
+            self.clear_gradients()
             raise UserError(
                 f"training diverged at step {self.progress.step + 1} of {self.steps}: the loss is "
                 f"{loss:.4g}, the gradient's norm {norm:.4g}; lower train.learning_rate (now "
@@ -186,62 +207,56 @@ class AdapterRun:
             )
         self._optimizer.param_groups[0]["lr"] = self.learning_rate
         self._optimizer.step()
-        self._optimizer.zero_grad()
+        self.clear_gradients()
         self.progress.step += 1
         self.progress.losses.append(loss)
-        for batch in batches:
-            self.progress.tokens += batch.tokens
-            self.progress.padded_tokens += batch.input_ids.numel()
-            self.progress.supervised_tokens += len(batch.targets)
+        for part in parts:
+            self.progress.tokens += part.tokens
+            self.progress.padded_tokens += part.padded
+            self.progress.supervised_tokens += part.supervised
 
-    def save(self, folder: Path) -> None:
-        """Write the whole state to one file in `folder`, replacing an earlier one atomically.
+    def measured(self, dev_loss: float) -> None:
+        """Take note of the dev loss after the last step."""
+        self.progress.dev_losses.append((self.progress.step, dev_loss))
+        if self.config.early_stopping_patience and self.best_step == self.progress.step:
+            self._best = {name: copied(tensor) for name, tensor in self._parameters.items()}
 
-        Raises:
-            StorageError: if the folder cannot be written.
-        """
-        tensors = {name: tensor.detach().cpu() for name, tensor in self._parameters.items()}
+    def result(self, base: BaseModel, flops: float) -> TrainResult:
+        """Return the trained adapter; with early stopping, as it was at the lowest dev loss."""
+        best = self.best_step
+        if best != self.progress.step:
+            self._fill(self._best)
+        progress = self.progress
+        return TrainResult(
+            adapter=to_adapter(base, self.factors),
+            steps=progress.step,
+            losses=tuple(progress.losses),
+            tokens=progress.tokens,
+            padded_tokens=progress.padded_tokens,
+            supervised_tokens=progress.supervised_tokens,
+            seconds=progress.seconds,
+            micro_batch_size=progress.micro_batch_size,
+            dev_losses=tuple(DevLoss(step, loss) for step, loss in progress.dev_losses),
+            best_step=best,
+            flops=flops,
+        )
+
+    def save(
+        self, writer: Writer, folder: Path, position: Position, *, keep_earlier: bool = False
+    ) -> None:
+        """Have the whole state written to one file in `folder`, as it is now."""
+        tensors = {name: copied(tensor) for name, tensor in self._parameters.items()}
         for name, parameter in self._parameters.items():
             moments: dict[str, Tensor] = self._optimizer.state.get(parameter, {})
-            tensors |= {f"{name}.{key}": value.cpu() for key, value in moments.items()}
-        metadata = {
-            "identity": self._identity,
-            "progress": canonical_json(asdict(self.progress)),
-        }
-        metadata["digest"] = _digest_of_state(metadata, tensors)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=folder, prefix=".checkpoint-")
-            os.close(handle)
-            try:
-                save_file(tensors, temporary, metadata=metadata)
-                Path(temporary).replace(folder / CHECKPOINT_NAME)
-            finally:
-                Path(temporary).unlink(missing_ok=True)
-        except (OSError, SafetensorError) as error:
-            with writing(folder):  # says the fix, where there is one
-                raise StorageError(f"{folder}: a checkpoint cannot be written ({error})") from error
+            tensors |= {f"{name}.{key}": copied(value) for key, value in moments.items()}
+        tensors |= {f"{_BEST}{name}": tensor for name, tensor in self._best.items()}
+        snapshot = Snapshot(self.identity, position, asdict(self.progress), tensors)
+        writer.write(folder, snapshot, keep_earlier=keep_earlier)
 
-    def restore(self, folder: Path) -> bool:
-        """Continue from the checkpoint in `folder`, if it is of this very run.
-
-        Returns:
-            Whether it was: no checkpoint, another run's or a damaged one changes nothing.
-        """
-        try:
-            with safe_open(folder / CHECKPOINT_NAME, framework="pt") as file:
-                metadata = file.metadata()
-                if metadata.get("identity") != self._identity:
-                    return False
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError):
-            return False
-        # safetensors checks its header only. Older versions wrote no digest.
-        if metadata.pop("digest", None) not in (None, _digest_of_state(metadata, tensors)):
-            return False
-        with torch.no_grad():
-            for name, parameter in self._parameters.items():
-                parameter.copy_(tensors[name])
+    def resume(self, snapshot: Snapshot) -> None:
+        """Take the state of a snapshot of this very run."""
+        tensors = snapshot.tensors
+        self._fill(tensors)
         moments = {
             index: {key: tensors[f"{name}.{key}"] for key in ("step", "exp_avg", "exp_avg_sq")}
             for index, name in enumerate(self._parameters)
@@ -249,25 +264,35 @@ class AdapterRun:
         }
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
-        self.progress = Progress(**json.loads(metadata["progress"]))
-        return True
+        self._best = {
+            name: tensors[_BEST + name] for name in self._parameters if _BEST + name in tensors
+        }
+        self.progress = Progress(**snapshot.progress)
+        self.progress.dev_losses = [(step, loss) for step, loss in self.progress.dev_losses]
+
+    def _fill(self, tensors: Mapping[str, Tensor]) -> None:
+        with torch.no_grad():
+            for name, parameter in self._parameters.items():
+                parameter.copy_(tensors[name])
 
     @cached_property
-    def _identity(self) -> str:
+    def identity(self) -> str:
         """What a checkpoint must agree on to be continued."""
         examples = hashlib.sha256()
-        for example in self.examples:
+        for example in (*self.examples, *self.dev):
             for ids in (example.prompt_ids, example.completion_ids):
                 examples.update(array("q", [len(ids), *ids]).tobytes())
-        return digest_of({**self._settings, "examples": examples.hexdigest()})
-
-
-def _digest_of_state(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256(canonical_json(metadata).encode())
-    for name in sorted(tensors):
-        digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}".encode())
-        digest.update(bytes_of(tensors[name]))
-    return digest.hexdigest()
+        start = self.lesson.start
+        return digest_of(
+            {
+                "base": self._base_identity,
+                "lora": self.lesson.lora.model_dump(mode="json"),
+                "train": self.config.effective(),
+                "seed": self.lesson.seed,
+                "start": start.digest if start is not None else None,
+                "examples": examples.hexdigest(),
+            }
+        )
 
 
 def _teaches(example: Example) -> bool:

@@ -1,0 +1,240 @@
+"""One step of several adapters: their rows through the base together, their gradients apart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from langmerge.errors import LangmergeError
+from langmerge.memory import is_out_of_memory, release_memory
+from langmerge.model import BaseModel
+from langmerge.quiet import quiet_transformers
+from langmerge.train.acting import Acting, Layout, attached
+from langmerge.train.batches import Batch, Part, collate, supervised
+from langmerge.train.loss import backward_through_head, summed_loss
+from langmerge.train.packing import Kernel, Packing, packed, packed_attention
+from langmerge.train.run import AdapterRun
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """What a step made of one adapter's rows; the gradients themselves are at its parameters.
+
+    Attributes:
+        loss: the mean over its supervised tokens, in nats.
+        norm: of the gradient, before it was clipped.
+        parts: the tokens that went through the model.
+    """
+
+    loss: float
+    norm: float
+    parts: tuple[Part, ...]
+
+
+class Stepper:
+    """Computes the gradients of adapters that are attached to a base.
+
+    Out of memory, it puts half as many examples of each adapter through the model at once; then it
+    parts the adapters; and at last it computes activations twice, where the settings leave it free
+    to. None of this changes what a step is.
+
+    Args:
+        base: the base model.
+        runs: the adapters.
+        kernel: what packs rows; None pads them.
+
+    Attributes:
+        parted: into how many passes the adapters are divided because of memory.
+    """
+
+    def __init__(self, base: BaseModel, runs: Sequence[AdapterRun], kernel: Kernel | None) -> None:
+        self._base, self._runs, self._kernel = base, list(runs), kernel
+        self._active = ExitStack()
+        self._acting: Acting
+        self._saving = False
+        self.parted = 1
+
+    def __enter__(self) -> Stepper:
+        self._acting = self._active.enter_context(
+            attached(self._base, *(run.factors for run in self._runs))
+        )
+        self._active.enter_context(packed_attention(self._base, self._kernel))
+        self._active.enter_context(_training(self._base))
+        if any(run.config.gradient_checkpointing is True for run in self._runs):
+            self._save_activations()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._active.close()
+
+    def gradients(self, runs: Sequence[AdapterRun]) -> dict[AdapterRun, Gradients | LangmergeError]:
+        """Compute the gradients of the next step of each of these adapters.
+
+        An adapter of which one example alone is too much for memory comes back with an error.
+        """
+        found: dict[AdapterRun, Gradients | LangmergeError] = {}
+        runs = list(runs)
+        while runs:
+            try:
+                return found | self._gradients(runs)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            for run in runs:
+                run.clear_gradients()
+            release_memory()
+            if not self._hold_less(runs):
+                # Alone in its pass, with one example at a time, and still too much.
+                largest = max(runs, key=lambda run: run.longest_of_step())
+                found[largest] = largest.too_large()
+                runs.remove(largest)
+        return found
+
+    def dev_loss(self, run: AdapterRun) -> float:
+        """Return the mean loss on an adapter's dev examples, in nats per supervised token."""
+        examples = sorted(run.dev, key=lambda e: len(e.prompt_ids) + len(e.completion_ids))
+        total = 0.0
+        member = self._runs.index(run)
+        self._base.model.eval()
+        try:
+            with torch.no_grad():
+                size = run.progress.micro_batch_size
+                for start in range(0, len(examples), size):
+                    batch = collate(
+                        examples[start : start + size], packed=self._kernel is not None
+                    ).to(self._base.device)
+                    layout = Layout((member,), (batch.parts[0].padded,))
+                    with packed(self._packing(batch)), self._acting.during(layout):
+                        total += summed_loss(self._base, self._states(batch), batch.targets)
+        finally:
+            self._base.model.train()
+        return total / sum(map(supervised, examples))
+
+    def _gradients(
+        self, runs: Sequence[AdapterRun]
+    ) -> dict[AdapterRun, Gradients | LangmergeError]:
+        size = math.ceil(len(runs) / self.parted)
+        losses: list[Tensor] = []
+        parts: dict[AdapterRun, list[Part]] = {run: [] for run in runs}
+        with _random_state(self._base.device, runs[0].step_seed()):
+            for start in range(0, len(runs), size):
+                losses.append(self._accumulate(runs[start : start + size], parts))
+        norms = torch.stack([run.clip() for run in runs]).to(losses[0])
+        # One wait for the device, whatever the number of adapters.
+        values = torch.stack([torch.cat(losses), norms]).tolist()
+        return {
+            run: Gradients(loss, norm, tuple(parts[run]))
+            for run, loss, norm in zip(runs, *values, strict=True)
+        }
+
+    def _accumulate(
+        self, runs: Sequence[AdapterRun], parts: dict[AdapterRun, list[Part]]
+    ) -> Tensor:
+        """Return the losses of some adapters, `[adapters]`, after adding up their gradients."""
+        batches = [run.micro_batches() for run in runs]
+        weights = [1 / sum(supervised(e) for batch in of for e in batch) for of in batches]
+        losses = torch.zeros(len(runs), dtype=torch.float64, device=self._base.device)
+        for turn in range(max(map(len, batches))):
+            present = [index for index, of in enumerate(batches) if turn < len(of)]
+            batch = collate(
+                *(batches[index][turn] for index in present), packed=self._kernel is not None
+            )
+            layout = self._layout([runs[index] for index in present], batch, turn)
+            losses[present] += self._backward(batch, layout, [weights[index] for index in present])
+            for index, part in zip(present, batch.parts, strict=True):
+                parts[runs[index]].append(part)
+        return losses
+
+    def _layout(self, runs: Sequence[AdapterRun], batch: Batch, turn: int) -> Layout:
+        members = tuple(self._runs.index(run) for run in runs)
+        counts = tuple(part.padded for part in batch.parts)
+        if not any(run.drops for run in runs):
+            return Layout(members, counts)
+        real = None
+        if batch.position_ids is None:
+            width = batch.input_ids.shape[1]
+            real = torch.cat(
+                [torch.arange(n) + row * width for row, n in enumerate(batch.lengths)]
+            ).to(self._base.device)
+        return Layout(
+            members,
+            counts,
+            tuple(run.step_seed(turn) for run in runs),
+            real,
+            tuple(part.tokens for part in batch.parts),
+        )
+
+    def _backward(self, batch: Batch, layout: Layout, weights: Sequence[float]) -> Tensor:
+        batch = batch.to(self._base.device)
+        with packed(self._packing(batch)), self._acting.during(layout):
+            return backward_through_head(
+                self._base,
+                self._states(batch),
+                batch.targets,
+                acting=self._acting,
+                counts=[part.supervised for part in batch.parts],
+                weights=weights,
+            )
+
+    def _packing(self, batch: Batch) -> Packing | None:
+        if self._kernel is None:
+            return None
+        return Packing.of(batch.lengths, self._base.device, self._kernel)
+
+    def _states(self, batch: Batch) -> Tensor:
+        """Return the hidden states from which the targets are predicted, `[supervised, hidden]`."""
+        hidden = self._base.hidden_states(batch.input_ids, position_ids=batch.position_ids)
+        return hidden.flatten(0, 1)[batch.positions]
+
+    def _hold_less(self, runs: Sequence[AdapterRun]) -> bool:
+        """Let the next passes hold less; return whether they can."""
+        halved = [run.halve_micro_batch() for run in runs]
+        if any(halved):
+            return True
+        if self.parted < len(runs):
+            self.parted = min(2 * self.parted, len(runs))
+            return True
+        if not self._saving and any(run.config.gradient_checkpointing == "auto" for run in runs):
+            self._save_activations()
+            return True
+        return False
+
+    def _save_activations(self) -> None:
+        self._active.enter_context(_activation_checkpointing(self._base))
+        self._saving = True
+
+
+@contextmanager
+def _training(base: BaseModel) -> Iterator[None]:
+    """Put the model in training mode inside the block, as dropout and checkpointing need it."""
+    base.model.train()
+    try:
+        yield
+    finally:
+        base.model.eval()
+
+
+@contextmanager
+def _activation_checkpointing(base: BaseModel) -> Iterator[None]:
+    with quiet_transformers():  # its newest versions prefer another name for this
+        # Reentrant checkpointing loses gradients where the inputs themselves need none.
+        base.model.gradient_checkpointing_enable({"use_reentrant": False})
+    try:
+        yield
+    finally:
+        with quiet_transformers():
+            base.model.gradient_checkpointing_disable()
+
+
+@contextmanager
+def _random_state(device: torch.device, seed: int) -> Iterator[None]:
+    """Seed torch inside the block only: what the model itself drops depends on nothing before."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
