@@ -78,10 +78,11 @@ class LittleMemory:
     ],
 )
 def test_out_of_memory_halves_the_micro_batch_and_trains_the_same(tiny_base, monkeypatch, error):
-    whole = train_adapter(tiny_base, rows(), LORA, config(), seed=0)
+    steady = config(adam_epsilon=1e-3)  # which divides by nothing tiny: rounding stays small
+    whole = train_adapter(tiny_base, rows(), LORA, steady, seed=0)
     memory = LittleMemory(monkeypatch, 1, error)
 
-    halved = train_adapter(tiny_base, rows(), LORA, config(), seed=0)
+    halved = train_adapter(tiny_base, rows(), LORA, steady, seed=0)
 
     assert memory.failures == 2
     assert (whole.micro_batch_size, halved.micro_batch_size) == (4, 1)

@@ -28,8 +28,8 @@ from langmerge.plan.data import facts_of, identify_sources, read_splits
 from langmerge.plan.graph import data_id, train_id
 from langmerge.plan.keys import CONTINUED, adapter_used
 from langmerge.tasks.predictions import PREDICTIONS_FILE, write_predictions
-from langmerge.train.group import Outcome, train_adapters
-from langmerge.train.lesson import Lesson, StepTaken, TrainResult
+from langmerge.train.group import train_adapters
+from langmerge.train.lesson import Lesson, Outcome, StepTaken, TrainResult
 from langmerge.train.record import known_rows, write_record
 
 Progress = Callable[[Job, int, int, str], None]
