@@ -70,6 +70,10 @@ def test_an_adopted_adapter_is_merged_and_never_trained(project: Path, peft_adap
     assert result.exit_code == 0, result.output
     assert f"Adopted {folder} as {DE}: 4 modules, rank 2." in result.output
     assert decision_of(project)["reason"] == "adopted from german-lora"
+    planned = CliRunner().invoke(app, ["plan", "--project", str(project)]).stdout
+    assert [line.split() for line in planned.splitlines() if DE in line] == [
+        ["reuse", DE, "adopted", "from", "german-lora"]
+    ]
     outcome = run_project(project)
 
     assert outcome.results[DE].outcome == "reused"
@@ -257,3 +261,21 @@ def test_names_of_other_bases(project: Path, peft_adapter, tmp_path: Path) -> No
     (warning,) = take_in(project, folder).warnings[:1]
 
     assert "names 'org/model' as its base" in warning
+
+
+def test_it_is_kept_verified_and_released_like_any_other(project: Path, peft_adapter) -> None:
+    take_in(project, peft_adapter())
+    run_project(project)
+
+    def call(*arguments: str) -> str:
+        result = CliRunner().invoke(
+            app, [*arguments, "--project", str(project)], catch_exceptions=False
+        )
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    call("gc")
+    call("verify")
+    assert decision_of(project)["reason"] == "adopted from adapter"
+    call("release")
+    call("predict", "a text", "--language", "de", "--model", "individual")

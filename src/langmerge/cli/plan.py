@@ -14,6 +14,7 @@ from langmerge.cli._console import DEFAULT_PROJECT, JsonOption, ProjectOption, o
 from langmerge.durations import time_text
 from langmerge.plan import Decision
 from langmerge.plan.cache import PlanCache
+from langmerge.plan.keys import ADOPTED
 from langmerge.upkeep.bill import SECONDS_PER_HOUR, read_ledger
 from langmerge.upkeep.estimate import Estimate, estimate_plan
 from langmerge.workspace import Workspace, open_workspace
@@ -66,11 +67,11 @@ def plan_of(workspace: Workspace) -> tuple[list[Decision], Estimate]:
 
 
 def show_plan(decisions: Iterable[Decision]) -> None:
-    """Print every job that would run, is stale or is left out."""
+    """Print every job that would run, is stale or is left out, and the adapters adopted."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("action", "job", "reason"):
         table.add_column(column)
-    shown = (decision for decision in decisions if decision.action != "reuse")
+    shown = (d for d in decisions if d.action != "reuse" or ADOPTED in (d.document or {}))
     for (action, what, reason), alike in groupby(shown, _line):
         languages = ", ".join(d.job.language or "" for d in alike)
         table.add_row(f"[{_STYLES[action]}]{action}[/]", what.replace(_ALL, languages), reason)
