@@ -14,7 +14,6 @@ from langmerge.tasks import Prediction
 from langmerge.tasks.templates import template_fields
 
 if TYPE_CHECKING:
-    from langmerge.adapter import Adapter
     from langmerge.model import BaseModel
 
 
@@ -60,53 +59,42 @@ def answer(
     rows = [_row(selection, text, choices) for text in texts]
 
     from langmerge.adapter import Adapter
-    from langmerge.model import load_base
+    from langmerge.model import folded, load_base
 
     base = load_base(selection.workspace.base, dtype=selection.workspace.project.train.dtype)
     adapter = None if selection.adapter is None else Adapter.load(selection.adapter)
-    return _answers(base, selection, adapter, texts, rows)
+    with folded(base, adapter):
+        return _answers(base, selection, texts, rows)
 
 
 def answer_with(
-    base: BaseModel,
-    selection: Selection,
-    adapter: Adapter | None,
-    text: str,
-    choices: tuple[str, ...] = (),
+    base: BaseModel, selection: Selection, text: str, choices: tuple[str, ...] = ()
 ) -> Answer:
-    """Return the answer of a base that is loaded already, with an adapter that may be any.
+    """Return the answer of a base that is loaded, with whatever adapter is folded into it.
 
     Args:
-        base: the project's base; unchanged afterwards.
+        base: the project's base.
         selection: the task and the language; its own adapter plays no part.
-        adapter: None for the base alone.
         text: the input.
         choices: as for `answer`.
 
     Raises:
         ProjectError: as `answer`.
-        AdapterError: if the adapter is not one of this base.
     """
-    return _answers(base, selection, adapter, [text], [_row(selection, text, choices)])[0]
+    return _answers(base, selection, [text], [_row(selection, text, choices)])[0]
 
 
 def _answers(
-    base: BaseModel,
-    selection: Selection,
-    adapter: Adapter | None,
-    texts: Sequence[str],
-    rows: Sequence[Row],
+    base: BaseModel, selection: Selection, texts: Sequence[str], rows: Sequence[Row]
 ) -> list[Answer]:
     from langmerge.encoding import Encoder
     from langmerge.evaluate.predict import predict_rows
     from langmerge.examples import Presenter
-    from langmerge.model import folded
 
     project = selection.workspace.project
     encoder = Encoder(base.tokenizer, project.train_for(selection.language).max_length)
     presenter = Presenter(selection.task, selection.language, encoder)
-    with folded(base, adapter):
-        predictions, _ = predict_rows(base, presenter, rows, project.evaluate.batch_tokens)
+    predictions, _ = predict_rows(base, presenter, rows, project.evaluate.batch_tokens)
     return [_answer(text, found) for text, found in zip(texts, predictions, strict=True)]
 
 

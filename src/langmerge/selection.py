@@ -18,6 +18,7 @@ from langmerge.plan.graph import (
     merged,
     train_id,
 )
+from langmerge.plan.keys import Facts
 from langmerge.project import Project
 from langmerge.tasks import Task
 from langmerge.workspace import Workspace, open_workspace
@@ -76,6 +77,10 @@ class Models:
         stale = made_by is not None and self._actions[made_by] == "stale"
         example = read_rows(rows / "train.jsonl")[0]
         return Selection(self._workspace, task, language, adapter, example, rows, stale)
+
+    def facts(self, job_id: str) -> Facts:
+        """Return what is known of a job's result; nothing where there is none."""
+        return self._facts.get(job_id, {})
 
     def _output(self, job_id: str, model: str) -> Path:
         if "output" not in self._facts.get(job_id, {}):

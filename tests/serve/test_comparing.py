@@ -8,6 +8,7 @@ from projects import make_project
 from langmerge.adapter import Adapter
 from langmerge.errors import LangmergeError, MergeError, ProjectError
 from langmerge.merging import merge
+from langmerge.model import folded
 from langmerge.predict import answer, answer_with
 from langmerge.selection import select
 from langmerge.serve import merges as merges_module
@@ -63,7 +64,8 @@ def test_another_density_is_merged_on_demand_and_once(
     expected = merge([f for f in folders if f is not None], "ties", density=0.25)
     selection = select(served, task="classification", language="de", model="base")
     assert comparer._base is not None
-    said = answer_with(comparer._base, selection, expected, "a text")
+    with folded(comparer._base, expected) as base:
+        said = answer_with(base, selection, "a text")
     assert found.cells["de", "merged"].answer == said
 
 
@@ -131,6 +133,25 @@ def test_what_is_missing_leaves_the_others(tmp_path: Path, served: Path) -> None
     assert found.cells["de", "individual"].answer is not None
     assert "`langmerge run`" in (found.cells["en", "individual"].problem or "")
     assert "`langmerge run`" in (found.cells["de", "merged"].problem or "")
+
+
+def test_a_recipe_chosen_on_dev_is_the_one_that_was_chosen(tmp_path: Path, served: Path) -> None:
+    from langmerge.cli.run import run_project
+    from langmerge.project import load_project
+
+    base = Path(str(load_project(served).base))
+    project = make_project(tmp_path, base, compare=["base"], merge="auto")
+    run = run_project(project)
+    action = run.results["merge/classification/auto/seed0"].action
+    assert action is not None
+
+    comparer = Comparer(open_workspace(project))
+    recipe = comparer.merges.recipe(Choice("auto"), "classification")
+
+    assert recipe.as_dict() == action.facts["recipe"]
+    stored = comparer.merges._stored(recipe, "classification")
+    assert stored is not None
+    assert stored.name == action.output
 
 
 def test_examples_are_rows_held_out(comparer: Comparer) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from langmerge.adapter import Adapter
 from langmerge.data import read_rows
 from langmerge.errors import LangmergeError, ProjectError
 from langmerge.merging import Recipe
-from langmerge.model import BaseModel, load_base
+from langmerge.model import BaseModel, folded, load_base
 from langmerge.plan.graph import BASE, COMBINED, INDIVIDUAL
 from langmerge.predict import Answer, answer_with
 from langmerge.selection import Models, Selection
@@ -151,9 +152,11 @@ class Comparer:
             merge_seconds = time.monotonic() - merging
             cells: dict[tuple[str, str], Cell] = {}
             steps = [(model, language) for model in self.models for language in question.languages]
-            for number, (model, language) in enumerate(steps):
-                on_progress(number / len(steps), f"asking {model} in {language}")
-                cells[language, model] = self._ask(question, language, model, merge)
+            assert self._base is not None
+            with _Folding(self._base) as folding:
+                for number, (model, language) in enumerate(steps):
+                    on_progress(number / len(steps), f"asking {model} in {language}")
+                    cells[language, model] = self._ask(question, language, model, merge, folding)
         return Comparison(
             question, self.models, recipe, cells, merge_seconds, time.monotonic() - start
         )
@@ -187,31 +190,51 @@ class Comparer:
             return error
 
     def _ask(
-        self, question: Question, language: str, model: str, merge: Adapter | LangmergeError
+        self,
+        question: Question,
+        language: str,
+        model: str,
+        merge: Adapter | LangmergeError,
+        folding: _Folding,
     ) -> Cell:
-        assert self._base is not None
         if model == MERGED and isinstance(merge, LangmergeError):
             return Cell(problem=str(merge))
         try:
             known = BASE if model == MERGED else model
             selection = self._select(question.task, language, known)
-            adapter = merge if model == MERGED else _loaded(selection.adapter)
-            assert not isinstance(adapter, LangmergeError)
-            said = answer_with(self._base, selection, adapter, question.text, question.choices)
+            base = folding.base_with(merge if model == MERGED else selection.adapter)
+            said = answer_with(base, selection, question.text, question.choices)
         except LangmergeError as error:
             return Cell(problem=str(error))
         return Cell(said, stale=selection.stale)
 
 
-def _loaded(folder: Path | None) -> Adapter | None:
-    return None if folder is None else Adapter.load(folder)
+class _Folding:
+    """A base with one adapter in it, which stays while the next one asked for is the same."""
+
+    def __init__(self, base: BaseModel) -> None:
+        self._base = base
+        self._adapter: object = None
+        self._folded = ExitStack()
+
+    def __enter__(self) -> _Folding:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._folded.close()
+
+    def base_with(self, adapter: Adapter | Path | LangmergeError | None) -> BaseModel:
+        """Return the base with an adapter, or that of a folder, or none."""
+        assert not isinstance(adapter, LangmergeError)
+        if adapter != self._adapter:
+            self._folded.close()
+            self._adapter = None
+            found = Adapter.load(adapter) if isinstance(adapter, Path) else adapter
+            self._folded.enter_context(folded(self._base, found))
+            self._adapter = adapter
+        return self._base
 
 
 def choices_in(text: str) -> tuple[str, ...]:
     """Return the choices of a text that has one in each line."""
     return tuple(line.strip() for line in text.splitlines() if line.strip())
-
-
-def lines_of(choices: Sequence[str]) -> str:
-    """Return choices as text, one in each line."""
-    return "\n".join(choices)

@@ -11,9 +11,10 @@ from typing import Any
 from langmerge.adapter import Adapter
 from langmerge.canonical import digest_of
 from langmerge.errors import ProjectError, did_you_mean
-from langmerge.merging import Recipe, merge
+from langmerge.merging import Recipe, check_recipe, merge
+from langmerge.merging.auto import AUTO, default_recipe
 from langmerge.merging.schema import method_info
-from langmerge.plan.graph import INDIVIDUAL, merged
+from langmerge.plan.graph import INDIVIDUAL, merge_id, merged
 from langmerge.project import Project
 from langmerge.selection import Models
 
@@ -60,8 +61,6 @@ class Merges:
             ProjectError: if the project has no such recipe.
             MergeError: if the method or a parameter is wrong.
         """
-        from langmerge.merging import check_recipe
-
         recipes = self._project.merge
         if choice.recipe not in recipes:
             raise ProjectError(
@@ -71,6 +70,8 @@ class Merges:
         seed = self._project.seeds_for(task)[0]
         languages = list(self._project.languages)
         own = recipes[choice.recipe].checked(languages, seed)
+        if own.method == AUTO:
+            own = self._chosen(choice.recipe, task, default_recipe(own, len(languages)))
         given: dict[str, Any] = own.as_dict()
         method = method_info(choice.method or own.method)
         if method.name != own.method:  # Its parameters have other meanings, or none.
@@ -81,6 +82,12 @@ class Merges:
                 given[key] = value
         given.pop("method", None)
         return check_recipe(method.name, given, len(languages))
+
+    def _chosen(self, name: str, task: str, default: Recipe) -> Recipe:
+        """Return the recipe that the last run chose on dev."""
+        facts = self._models.facts(merge_id(task, name, self._project.seeds_for(task)[0]))
+        chosen = dict(facts.get("recipe", default.as_dict()))
+        return check_recipe(chosen.pop("method"), chosen, len(self._project.languages))
 
     def adapter(self, recipe: Recipe, task: str, on_progress: Progress) -> Adapter:
         """Return a task's adapters merged by a recipe.
@@ -123,14 +130,4 @@ class Merges:
 
 
 def _merged(folders: Sequence[Path], recipe: Recipe, on_progress: Progress) -> Adapter:
-    return merge(
-        folders,
-        recipe.method,
-        weights=recipe.weights,
-        rank=recipe.rank,
-        seed=recipe.seed,
-        space=recipe.space,
-        layer_scales=recipe.layer_scales,
-        on_progress=on_progress,
-        **recipe.parameters,
-    )
+    return merge(folders, recipe.method, on_progress=on_progress, **recipe.as_options())
