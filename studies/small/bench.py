@@ -1,0 +1,181 @@
+"""Models made and asked in memory: the base is loaded once, adapters and merges are folded in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from projects import Study
+from raw import Record, write_json
+
+from langmerge import Adapter, merge
+from langmerge.data import Row, read_rows
+from langmerge.encoding import Encoder
+from langmerge.evaluate.predict import predict_rows
+from langmerge.examples import Presenter
+from langmerge.memory import halving
+from langmerge.model import BaseModel, folded, load_base
+from langmerge.plan import plan
+from langmerge.plan.graph import data_id, train_id
+from langmerge.store import Action
+from langmerge.tasks import Prediction, Task
+from langmerge.workspace import Workspace, open_workspace
+
+
+class OutOfTimeError(Exception):
+    """The part's minutes are over; what is done is kept."""
+
+
+class MissingAdapterError(Exception):
+    """A training is not finished yet, or failed."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A project whose trainings are done.
+
+    Attributes:
+        workspace: the project.
+        task: the name of its only task.
+        results: what its jobs have made, by id.
+    """
+
+    workspace: Workspace
+    task: str
+    results: Mapping[str, Action]
+
+    @classmethod
+    def of(cls, path: Path) -> Opened:
+        """Open a project and find what is in its store."""
+        workspace = open_workspace(path, steps=("train",))
+        made = {d.job.id: d.result for d in plan(workspace.planner()) if d.result is not None}
+        return cls(workspace, next(iter(workspace.project.tasks)), made)
+
+    def adapter(self, name: str, seed: int) -> Adapter:
+        """Return the adapter of a language, or `combined`, or `ancestor`."""
+        result = self.results.get(train_id(self.task, name, seed))
+        if result is None:
+            raise MissingAdapterError(f"{self.workspace.project.path.name}: {name} (seed {seed})")
+        return Adapter.load(self.workspace.store.object(result.output))
+
+    def rows(self, language: str, split: str) -> tuple[Row, ...]:
+        """Return the rows of a split."""
+        output = self.results[data_id(self.task, language)].output
+        return read_rows(self.workspace.store.object(output) / f"{split}.jsonl")
+
+    def cost(self, name: str, seed: int) -> dict[str, Any]:
+        """Return what a training took: rows, tokens and seconds, over all parts of a run."""
+        result = self.results.get(train_id(self.task, name, seed))
+        ledger = {} if result is None else result.ledger
+        kept = ("rows", "tokens", "seconds", "training_seconds", "device")
+        return {key: ledger[key] for key in kept if key in ledger}
+
+
+class Bench:
+    """Answers test and dev rows with any model, as long as there is time."""
+
+    def __init__(self, study: Study, out_of_time: Callable[[], bool]) -> None:
+        self._study = study
+        self._out_of_time = out_of_time
+        self._project: Opened | None = None
+
+    @cached_property
+    def _base(self) -> BaseModel:
+        assert self._project is not None
+        return load_base(self._project.workspace.base)
+
+    def ask(
+        self,
+        project: Opened,
+        record: Record,
+        model: str,
+        make: Callable[[], Adapter | None],
+        *,
+        on: tuple[Sequence[str], str],
+    ) -> None:
+        """Put a model's dev scores or test answers into a record, but for those it has.
+
+        Args:
+            project: has the rows.
+            record: keeps the answers.
+            model: the model's name in the record.
+            make: returns the adapter on the base, on first need; None for the base alone.
+            on: the languages, and the split.
+
+        Raises:
+            OutOfTimeError: between two languages.
+        """
+        languages, split = on
+        missing = [code for code in languages if not record.has(split, model, code)]
+        if not missing:
+            return
+        self._project = project
+        self._refuse_late()
+        with ExitStack() as stack:
+            self._fold(stack, make())
+            for language in missing:
+                self._refuse_late()
+                predictions = self._predict(project, language, split)
+                task = project.workspace.project.tasks[project.task]
+                if split == "dev":
+                    value: Any = round(task.measure(predictions, language)[0].value, 4)
+                else:
+                    self._keep_rows(project, task, language, predictions)
+                    value = answers(task, predictions, language)
+                record.put(split, model, language, value)
+
+    def merged(
+        self,
+        adapters: Sequence[Adapter],
+        recipe: Mapping[str, Any],
+        seed: int,
+        ancestor: Adapter | None = None,
+    ) -> Adapter:
+        """Return the merge by a recipe."""
+        options = {"lambda_" if key == "lambda" else key: v for key, v in recipe.items()}
+        method = options.pop("method")
+        return merge(
+            adapters, method, seed=seed, ancestor=ancestor, device=self._base.device.type, **options
+        )
+
+    def _fold(self, stack: ExitStack, adapter: Adapter | None) -> None:
+        context: AbstractContextManager[BaseModel] = folded(self._base, adapter)
+        stack.enter_context(context)
+
+    def _predict(self, project: Opened, language: str, split: str) -> list[Prediction]:
+        settings = project.workspace.project
+        encoder = Encoder(self._base.tokenizer, settings.train_for(language).max_length)
+        presenter = Presenter(settings.tasks[project.task], language, encoder)
+        rows = project.rows(language, split)
+        (predictions, _), _ = halving(
+            lambda size: predict_rows(self._base, presenter, rows, batch_tokens=size),
+            settings.evaluate.batch_tokens,
+        )
+        return predictions
+
+    def _keep_rows(
+        self, project: Opened, task: Task, language: str, predictions: Sequence[Prediction]
+    ) -> None:
+        path = self._study.raw / "rows" / f"{project.task}-{language}.json"
+        if not path.exists():
+            labels = list(task.declared_labels())
+            gold = [labels.index(p.target) for p in predictions] if labels else None
+            groups = [prediction.group for prediction in predictions]
+            write_json(path, {"groups": groups, "labels": labels, "gold": gold})
+
+    def _refuse_late(self) -> None:
+        if self._out_of_time():
+            raise OutOfTimeError
+
+
+def answers(task: Task, predictions: Sequence[Prediction], language: str) -> list[float]:
+    """Return an answer a row: the label's number, or the row's part of the primary metric."""
+    if task.declared_labels():
+        return [max(range(len(p.scores)), key=p.scores.__getitem__) for p in predictions]
+    metric = task.measure(predictions, language)[0]
+    assert metric.name == task.primary_metric
+    return [round(float(metric.finish(row)), 3) for row in metric.row_statistics]

@@ -1,0 +1,84 @@
+"""The figures of docs/findings.md, as SVG that is the same whenever it is drawn again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("svg")
+import matplotlib.pyplot as plt
+import numpy as np
+import tables
+from intervals import bounds, draw
+from results import Raw
+
+Drawn = dict[str, list[tuple[Path, str]]]
+
+
+def draw_all(raw: Raw, folder: Path) -> Drawn:
+    """Draw what there are results for; returns paths and descriptions by block."""
+    mpl.rcParams.update({"svg.hashsalt": "langmerge", "svg.fonttype": "none", "font.size": 9})
+    folder.mkdir(parents=True, exist_ok=True)
+    found: Drawn = {}
+    for name, figure in (("verdict", _differences), ("curves", _curves)):
+        if (drawn := figure(raw)) is not None:
+            alt, shape = drawn
+            path = folder / f"findings-{name}.svg"
+            shape.savefig(path, metadata={"Date": None})
+            plt.close(shape)
+            found[name] = [(path, alt)]
+    return found
+
+
+def _differences(raw: Raw) -> tuple[str, Any] | None:
+    """Merged minus combined with its interval, for every recipe on test."""
+    shown = [task for task in raw.tasks if "combined" in tables.models_of(raw, task)]
+    if not shown:
+        return None
+    figure, axes = plt.subplots(
+        1, len(shown), figsize=(3.2 * len(shown), 4), squeeze=False, layout="constrained"
+    )
+    for task, axis in zip(shown, axes[0], strict=True):
+        drawn = draw(tables.models_of(raw, task))
+        names = [n for n in drawn if n.startswith("merged:")]
+        names.sort(key=lambda name: drawn[name].mean[0])
+        for place, name in enumerate(names):
+            value, draws = tables.minus(drawn[name], drawn["combined"])
+            low, high = bounds(draws)
+            axis.plot([low, high], [place, place], color="#4878a8")
+            axis.plot(value, place, "o", color="#4878a8", markersize=4)
+        axis.axvline(0, color="#888888", linewidth=0.8)
+        axis.axvline(tables.MARGIN, color="#b04040", linewidth=0.8, linestyle="--")
+        axis.set_yticks(range(len(names)), [name.removeprefix("merged:") for name in names])
+        axis.set_title(task)
+        axis.set_xlabel("points")
+    return "Merged minus combined on test, with 95% intervals; dashed: -1.5 points", figure
+
+
+def _curves(raw: Raw) -> tuple[str, Any] | None:
+    """Scores of a low-resource language by its rows."""
+    records = tables.curve_records(raw)
+    if not records:
+        return None
+    languages = list(dict.fromkeys(record["facts"]["language"] for record in records))
+    figure, axes = plt.subplots(
+        1, len(languages), figsize=(3.4 * len(languages), 3.2), squeeze=False, layout="constrained"
+    )
+    for language, axis in zip(languages, axes[0], strict=True):
+        own = [record for record in records if record["facts"]["language"] == language]
+        for model, label in tables.CURVE_MODELS.items():
+            points = [
+                (r["facts"]["count"], raw.value("reasoning", language, r["test"][model][language]))
+                for r in own
+                if language in r["test"].get(model, {})
+            ]
+            if points:
+                axis.plot(*np.array(points).T, "o-", markersize=3, linewidth=1, label=label)
+        axis.set_xscale("log")
+        axis.set_title(language)
+        axis.set_xlabel("training rows")
+    axes[0][0].set_ylabel("accuracy")
+    axes[0][0].legend(fontsize=6)
+    return "Accuracy of a low-resource language by its training rows", figure

@@ -1,0 +1,216 @@
+"""What the study runs: its sizes for a GPU, for a CPU and for a smoke test, and its recipes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Recipe = Mapping[str, Any]
+
+MAIN = ("en", "de", "fr", "ja", "zh")
+TASK_LANGUAGES = {
+    "topic": MAIN,
+    "reasoning": MAIN,
+    "summarization": MAIN,
+    "sentiment": ("en", "zh"),
+}
+ADDED = {
+    "topic": ("es", "da", "pl", "ko", "sk"),
+    "summarization": ("es", "da", "pl", "ko", "sk"),
+    "reasoning": ("es", "sw", "ha", "yo", "hi"),
+}
+PROMPTS = {
+    "topic": "{text}\nTopic:",
+    "sentiment": "{text}\nSentiment:",
+    "reasoning": "Question: {question}\nAnswer:",
+    "summarization": "{text}\nSummary:",
+}
+METRICS = {
+    "topic": "macro-F1",
+    "sentiment": "macro-F1",
+    "reasoning": "accuracy (log-likelihood per byte)",
+    "summarization": "ROUGE-L",
+}
+WITHHELD = ("topic", "en", "games")
+"""The label that one language's training rows lack, in the test of the paper's explanation."""
+
+TEST_RECIPES = 12
+"""At most so many recipes are ever measured on test."""
+
+REFERENCES: Mapping[str, Recipe] = {
+    "mean": {"method": "linear"},
+    "ta-0.4": {"method": "task_arithmetic", "lambda": 0.4},
+    "ties-1": {"method": "ties", "density": 1.0},
+    "dare-ties-0.8": {"method": "dare_ties", "density": 0.8},
+    "knots-ties-1": {"method": "knots_ties", "density": 1.0},
+    "pico": {"method": "pico"},
+}
+"""Measured on test whatever dev says: what people would use without choosing."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """One size of the study.
+
+    Attributes:
+        train: rows of a language at most.
+        dev: likewise, for choosing.
+        test: likewise, for reporting.
+        seeds: of the shared initialization; the first is also that of all other parts.
+        candidates: the recipes among which dev chooses.
+        adapter: LoRA settings.
+        training: training settings.
+        evaluation_tokens: in one forward pass.
+        added: how many further languages of each task are added.
+        curve: rows of the low-resource language in the learning curves.
+        curve_languages: the low-resource languages.
+        combined_curve: whether the combined model is trained at each point, too.
+        updates: how many updates the upkeep part goes through.
+        upkeep: rows of a language there: in the beginning, in an update, of test.
+    """
+
+    train: int
+    dev: int
+    test: int
+    seeds: tuple[int, ...]
+    candidates: Mapping[str, Recipe]
+    adapter: Mapping[str, Any]
+    training: Mapping[str, Any]
+    evaluation_tokens: int
+    added: int
+    curve: tuple[int, ...]
+    curve_languages: tuple[str, ...]
+    combined_curve: bool
+    updates: int
+    upkeep: tuple[int, int, int]
+    tasks: tuple[str, ...] = ("topic", "reasoning", "summarization", "sentiment")
+    inits: tuple[str, ...] = ("separate", "ancestor")
+    languages: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: TASK_LANGUAGES)
+
+
+def _grid(name: str, method: str, lambdas: tuple[float, ...], **options: Any) -> dict[str, Recipe]:
+    return {
+        name if scale == 1 else f"{name}-x{scale:g}": {"method": method, "lambda": scale, **options}
+        for scale in lambdas
+    }
+
+
+def _few() -> dict[str, Recipe]:
+    """Return one or two recipes of every family."""
+    return {
+        **REFERENCES,
+        **_grid("mean", "linear", (1.5, 2.0)),
+        **_grid("ties-1", "ties", (1.5,), density=1.0),
+        **_grid("ties-0.2", "ties", (1.0, 1.5), density=0.2),
+        **_grid("knots-ties-1", "knots_ties", (1.5,), density=1.0),
+        **_grid("della-0.7", "della", (1.0,), density=0.7),
+        **_grid("breadcrumbs", "breadcrumbs", (1.5,), density=0.85),
+        **_grid("sce", "sce", (1.0,)),
+        **_grid("svc", "svc", (1.0, 0.5)),
+        **_grid("tsv-m", "tsv_m", (1.0,)),
+        **_grid("iso-c", "iso_c", (0.7,)),
+        **_grid("robust", "robust_merge", (1.5,)),
+        **_grid("wudi", "wudi_ridge", (1.0,)),
+        **_grid("ctm", "compress_merge", (1.5,)),
+        **_grid("stock", "model_stock", (2.0,)),
+        **_grid("core-ties-1", "ties", (1.0,), density=1.0, space="core"),
+    }
+
+
+def _many() -> dict[str, Recipe]:
+    """Return all methods, at densities from 0.1 to 1 and several scales."""
+    scales = (0.7, 1.0, 1.5, 2.0)
+    found = _few() | _grid("mean", "linear", (0.7, 1.0, 1.5, 2.0, 3.0))
+    for scale in (0.2, 0.3, 0.4, 0.6, 1.0):
+        found[f"ta-{scale:g}"] = {"method": "task_arithmetic", "lambda": scale}
+    for p in (0.1, 0.2, 0.3, 0.5, 0.8, 1.0):
+        found |= _grid(f"ties-{p:g}", "ties", scales, density=p)
+        found |= _grid(f"knots-ties-{p:g}", "knots_ties", (1.0, 1.5, 2.0), density=p)
+        found |= _grid(f"core-ties-{p:g}", "ties", (1.0, 1.5), density=p, space="core")
+        found |= _grid(f"dare-ties-{p:g}", "dare_ties", (1.0, 1.5), density=p)
+        found |= _grid(f"dare-linear-{p:g}", "dare_linear", (1.0, 1.5), density=p)
+        found |= _grid(f"sce-{p:g}", "sce", (1.0, 1.5), density=p)
+    for p in (0.3, 0.5, 0.7):
+        found |= _grid(f"della-{p:g}", "della", (1.0, 1.5), density=p)
+        found |= _grid(f"breadcrumbs-{p:g}", "breadcrumbs_ties", (1.0, 1.5), density=p)
+    for name, method in (("svc", "svc"), ("tsv-m", "tsv_m"), ("iso-c", "iso_c")):
+        found |= _grid(name, method, (0.3, 0.5, 0.7, 1.0))
+    for name, method in (("robust", "robust_merge"), ("wudi", "wudi_ridge"), ("pico", "pico")):
+        found |= _grid(name, method, scales)
+    found |= _grid("pico-ties", "pico", scales, merge="ties")
+    found |= _grid("wudi-1", "wudi_ridge", scales, ridge=1.0)
+    found |= _grid("ctm", "compress_merge", scales)
+    found |= _grid("ctm-mean-w2", "compress_merge", scales, merge="mean", width=2.0)
+    return found | _grid("stock", "model_stock", (1.0, 2.0, 3.0))
+
+
+_LINEAR = {"lr_scheduler_type": "linear", "warmup_ratio": 0.1, "max_length": 384}
+
+FORMS: Mapping[str, Form] = {
+    "gpu": Form(
+        train=3000,
+        dev=200,
+        test=500,
+        seeds=(0, 1, 2),
+        candidates=_many(),
+        adapter={"r": 64, "lora_alpha": 64},
+        training={
+            "learning_rate": 2e-4,
+            "num_train_epochs": 2,
+            "per_device_train_batch_size": 16,
+            **_LINEAR,
+        },
+        evaluation_tokens=65536,
+        added=5,
+        curve=(30, 100, 300, 1000, 3000),
+        curve_languages=("sw", "ha", "yo", "hi"),
+        combined_curve=True,
+        updates=10,
+        upkeep=(1000, 100, 200),
+    ),
+    "cpu": Form(
+        train=150,
+        dev=20,
+        test=60,
+        seeds=(0,),
+        candidates=_few(),
+        adapter={"r": 16, "lora_alpha": 32},
+        training={
+            "learning_rate": 1e-3,
+            "num_train_epochs": 1,
+            "per_device_train_batch_size": 8,
+            **_LINEAR,
+        },
+        evaluation_tokens=4096,
+        added=1,
+        curve=(30, 100, 300),
+        curve_languages=("sw",),
+        combined_curve=False,
+        updates=10,
+        upkeep=(60, 12, 40),
+    ),
+    "tiny": Form(
+        train=8,
+        dev=4,
+        test=6,
+        seeds=(0, 1),
+        candidates={**REFERENCES, **_grid("svc", "svc", (1.0,))},
+        adapter={"r": 4, "lora_alpha": 8},
+        training={
+            "learning_rate": 3e-2,
+            "num_train_epochs": 3,
+            "per_device_train_batch_size": 4,
+            **_LINEAR,
+        },
+        evaluation_tokens=4096,
+        added=1,
+        curve=(2, 4),
+        curve_languages=("sw",),
+        combined_curve=False,
+        updates=2,
+        upkeep=(8, 2, 10),
+        tasks=("reasoning", "sentiment", "topic"),
+        languages={"topic": ("en", "de"), "reasoning": ("en", "de"), "sentiment": ("en", "zh")},
+    ),
+}

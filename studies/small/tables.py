@@ -1,0 +1,384 @@
+"""The tables of docs/findings.md, each from the raw results alone; empty where there are none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from forms import METRICS
+from intervals import Drawn, bounds, draw
+from results import Raw
+
+MARGIN = -1.5
+"""Points that a merge may be below the combined model and still count as not inferior."""
+LEAST_RETENTION = 97.0
+"""Per cent of the combined model's score under which a language is said to have lost."""
+
+_ORDER = ("base", "individual", "best-single", "ancestor", "combined")
+
+
+def setup(raw: Raw) -> str:
+    """Return what was run on what."""
+    lines = []
+    for task in raw.tasks:
+        seeds = raw.seeds(task)
+        record = raw.record(task, "shared", seeds[0])
+        languages = _languages(raw, task)
+        rows = [len(next(iter(record["test"].values()))[code]) for code in languages]
+        trained = [record["facts"]["costs"].get(code, {}).get("rows", "?") for code in languages]
+        cells = (f"{code} {n} / {m}" for code, n, m in zip(languages, trained, rows, strict=True))
+        lines.append([task, METRICS[task], ", ".join(cells), ", ".join(map(str, seeds))])
+        machine = record["machine"]
+    if not lines:
+        return ""
+    versions = ", ".join(f"{name} {v}" for name, v in machine["versions"].items())
+    device = machine["gpu"] or f"{machine['cores']} CPU cores"
+    head = ["task", "measure", "rows of training / test", "seeds"]
+    return f"{_table(head, lines)}\n\nMachine: {device}; {versions}; {machine['date']}."
+
+
+def verdict(raw: Raw) -> str:
+    """Return the recipe that dev chose against the alternatives, task by task."""
+    lines = []
+    for task in raw.tasks:
+        models = models_of(raw, task)
+        ours = f"merged:{_chosen(raw, task)['mean']}"
+        if ours not in models or "combined" not in models:
+            continue
+        drawn = draw(models)
+        merged, combined = drawn[ours], drawn["combined"]
+        lower = bounds(minus(merged, combined)[1], 0.90)[0]
+        kept, kept_draws = _ratio(merged, combined)
+        single = _difference(drawn, ours, "best-single")
+        lines.append(
+            [
+                task,
+                f"`{ours.removeprefix('merged:')}`",
+                f"{merged.mean[0]:.1f}",
+                f"{combined.mean[0]:.1f}",
+                _difference(drawn, ours, "combined"),
+                f"{lower:+.1f}: {'yes' if lower > MARGIN else 'no'}",
+                f"{kept:.1f}% ({_pair(bounds(kept_draws))})",
+                _lost(merged, combined, _languages(raw, task)),
+                single,
+            ]
+        )
+    head = [
+        "task", "recipe", "merged", "combined", "difference (95%)",
+        f"one-sided 95% bound; above {MARGIN:g}?", "keeps (95%)",
+        f"languages under {LEAST_RETENTION:g}%", "minus best-single (95%)",
+    ]  # fmt: skip
+    return _table(head, lines) if lines else ""
+
+
+def scores(raw: Raw) -> str:
+    """Return every model's score by language, task by task."""
+    parts = []
+    for task in raw.tasks:
+        if not (models := models_of(raw, task)):
+            continue
+        languages, drawn = _languages(raw, task), draw(models)
+        seeds = len(raw.seeds(task))
+        lines = [
+            [
+                f"`{model}`",
+                *(f"{value:.1f}" for value in drawn[model].observed),
+                f"{drawn[model].mean[0]:.1f}",
+                _pair(bounds(drawn[model].mean[1]), "–", ".1f"),
+                _difference(drawn, model, "combined") if model != "combined" else "",
+            ]
+            for model in sorted(models, key=_rank)
+        ]
+        head = ["model", *sorted(languages), "mean", "95%", "minus combined (95%)"]
+        of_seeds = f"{seeds} seeds" if seeds > 1 else "one seed, whose chance no interval covers"
+        parts.append(
+            f"**{task}**: {METRICS[task]}; {of_seeds}\n\n{_table(head, lines, right=True)}"
+        )
+    return "\n\n".join(parts)
+
+
+def choosing(raw: Raw) -> str:
+    """Return what choosing on dev was worth: dev and test scores of what it chose."""
+    lines = []
+    for task in raw.tasks:
+        models = models_of(raw, task)
+        tested = [name for name in models if name.startswith("merged:")]
+        if not tested:
+            continue
+        test = {name: drawn.mean[0] for name, drawn in draw(models).items()}
+        dev = {name: _dev_mean(raw, task, name) for name in tested}
+        chosen, best = f"merged:{_chosen(raw, task)['mean']}", max(tested, key=test.__getitem__)
+        lines.append(
+            [
+                task,
+                f"`{chosen.removeprefix('merged:')}`",
+                f"{dev[chosen]:.1f}",
+                f"{test[chosen]:.1f}",
+                f"{test[chosen] - dev[chosen]:+.1f}",
+                f"{np.mean([test[name] - dev[name] for name in tested]):+.1f}",
+                f"`{best.removeprefix('merged:')}` {test[best]:.1f}",
+            ]
+        )
+    head = [
+        "task", "chosen on dev", "dev", "test", "its gap", "gap of all tested", "best of test"
+    ]  # fmt: skip
+    return _table(head, lines) if lines else ""
+
+
+def methods(raw: Raw) -> str:
+    """Return the best dev score of every method, task by task."""
+    found: dict[str, dict[str, tuple[float, str]]] = {}
+    for task in raw.tasks:
+        record = raw.record(task, "shared", raw.seeds(task)[0])
+        for name in record["recipes"]:
+            model = f"merged:{name}"
+            if model in record["dev"]:
+                method = _method(record["recipes"][name])
+                score = (_dev_mean(raw, task, model), name)
+                of_method = found.setdefault(method, {})
+                of_method[task] = max(of_method.get(task, (-1.0, "")), score)
+    lines = [
+        [f"`{method}`", *(_cell(of_method.get(task)) for task in raw.tasks)]
+        for method, of_method in sorted(found.items())
+    ]
+    return _table(["method", *raw.tasks], lines) if lines else ""
+
+
+def inits(raw: Raw) -> str:
+    """Return what adapters start from: scores of the first seed, by initialization."""
+    lines = []
+    for task in raw.tasks:
+        first = raw.seeds(task)[0]
+        for part in ("shared", "separate", "ancestor"):
+            models = models_of(raw, task, part)
+            models = {name: {first: runs[first]} for name, runs in models.items() if first in runs}
+            if not models or not (picked := raw.record(task, part, first)["facts"].get("chosen")):
+                continue
+            drawn = draw(models)
+            cells = []
+            for name in (f"merged:{picked['mean']}", "merged:ties-1", "merged:mean", "ancestor"):
+                value = f"{drawn[name].mean[0]:.1f}" if name in drawn else ""
+                cells.append(value)
+            lines.append([task, part, f"`{picked['mean']}`", *cells])
+    if not any(line[1] != "shared" for line in lines):
+        return ""
+    head = ["task", "init", "chosen on dev", "chosen", "TIES", "mean", "ancestor alone"]
+    return _table(head, lines)
+
+
+def withheld(raw: Raw) -> str:
+    """Return what happens to a label that one language's rows lack."""
+    task = "topic"
+    if not raw.seeds(task, "withheld"):
+        return ""
+    seed = raw.seeds(task, "withheld")[0]
+    record, control = raw.record(task, "withheld", seed), raw.record(task, "shared", seed)
+    _, language, label = record["facts"]["withheld"]
+    pairs = {"chosen": f"merged:{_chosen(raw, task)['mean']}", "ties-1": "merged:ties-1"}
+    lines = []
+    for model, answers in record["test"].items():
+        if language not in answers:
+            continue
+        name = pairs.get(model.removeprefix("merged:"), model)
+        cells = []
+        for of in (control["test"].get(name, {}), answers):
+            if language in of:
+                recall = raw.recall(task, language, of[language], label).value
+                cells += [f"{recall:.0f}%", f"{raw.value(task, language, of[language]):.1f}"]
+            else:
+                cells += ["", ""]
+        lines.append([f"`{model}`", *cells])
+    head = [
+        "model", f"'{label}' found, all rows", "macro-F1", f"'{label}' found, withheld", "macro-F1"
+    ]  # fmt: skip
+    return f"{language}, whose training rows lack '{label}':\n\n{_table(head, lines, right=True)}"
+
+
+def added(raw: Raw) -> str:
+    """Return what each further language does to the merge, and to the languages before it."""
+    parts = []
+    for task in raw.tasks:
+        for seed in raw.seeds(task, "added")[:1]:
+            record = raw.record(task, "added", seed)
+            before, new = record["facts"]["before"], record["facts"]["added"]
+            everyone = [*before, *new]
+            lines = []
+            for count in range(len(new) + 1):
+                answers = record["test"].get(f"merged+{count}", {})
+                if all(code in answers for code in everyone):
+                    values = {code: raw.value(task, code, answers[code]) for code in everyone}
+                    lines.append(
+                        [
+                            f"+ {new[count - 1]}" if count else "as released",
+                            *(f"{values[code]:.1f}" for code in everyone),
+                            f"{np.mean([values[code] for code in before]):.1f}",
+                        ]
+                    )
+            own = record["test"].get("individual", {})
+            alone = [f"{raw.value(task, c, own[c]):.1f}" if c in own else "" for c in everyone]
+            lines.append(["own adapter", *alone, ""])
+            head = ["merge of", *everyone, "mean of the first"]
+            parts.append(f"**{task}**\n\n{_table(head, lines, right=True)}")
+    return "\n\n".join(parts)
+
+
+def curves(raw: Raw) -> str:
+    """Return scores of a low-resource language, and of the others, by its rows."""
+    lines = []
+    for record in curve_records(raw):
+        language = record["facts"]["language"]
+        row = [language, str(record["facts"]["count"])]
+        for model in CURVE_MODELS:
+            answers = record["test"].get(model, {})
+            if language not in answers:
+                row.append("")
+                continue
+            own = raw.value("reasoning", language, answers[language])
+            others = [
+                raw.value("reasoning", code, of) for code, of in answers.items() if code != language
+            ]
+            row.append(f"{own:.1f}" + (f" / {np.mean(others):.1f}" if others else ""))
+        lines.append(row)
+    if not lines:
+        return ""
+    head = ["language", "rows", *CURVE_MODELS.values()]
+    return f"Its score / the mean of the others:\n\n{_table(head, lines)}"
+
+
+CURVE_MODELS = {
+    "individual": "own adapter",
+    "merged without it": "TIES without it",
+    "merged:equal": "TIES",
+    "merged:by size": "TIES, weights by rows",
+    "merged:protected": "TIES, protected",
+    "merged:chosen": "chosen for the others",
+    "combined": "combined",
+}
+
+
+def curve_records(raw: Raw) -> list[dict[str, Any]]:
+    """Return the records of the learning curves, by language and rows."""
+    paths = (raw.folder / "reasoning").glob("curve-*.json")
+    records = [json.loads(path.read_text("utf-8")) for path in paths]
+    return sorted(
+        (r for r in records if r["facts"]),
+        key=lambda r: (r["facts"]["language"], r["facts"]["count"]),
+    )
+
+
+def cost(raw: Raw) -> str:
+    """Return the initial cost and what updates cost, against the combined model."""
+    parts = []
+    lines = []
+    for task in raw.tasks:
+        record = raw.record(task, "shared", raw.seeds(task)[0])
+        costs = record["facts"].get("costs", {})
+        own = [costs[code]["seconds"] for code in _languages(raw, task) if costs.get(code)]
+        if own and costs.get("combined"):
+            combined = costs["combined"]["seconds"]
+            lines.append(
+                [task, *(f"{s:.0f} s" for s in (sum(own), max(own), combined)),
+                 f"{1 - max(own) / combined:.0%}"]
+            )  # fmt: skip
+    if lines:
+        head = ["task", "all adapters", "the longest", "combined", "saved with a device each"]
+        parts.append(f"Initial training:\n\n{_table(head, lines, right=True)}")
+    path = raw.folder / "upkeep.json"
+    if path.exists():
+        rows = json.loads(path.read_text("utf-8"))["rows"]
+        updates = [row for row in rows if row["update"] != "beginning"]
+        lines = [_update_line(row) for row in updates]
+        head = ["update", "mode", "merged: all-in", "saves", "ceiling", "merged", "combined"]
+        parts.append(f"Updates (topic):\n\n{_table(head, lines, right=True)}")
+    return "\n\n".join(parts) if path.exists() or lines else ""
+
+
+def _update_line(row: Mapping[str, Any]) -> list[str]:
+    saving = row.get("saving against combined")
+    of = row["scores"]
+    merged = next((values for model, values in of.items() if model.startswith("merged:")), None)
+    return [
+        row["update"],
+        row["mode"],
+        f"{row['update_seconds']:.0f} s",
+        "" if saving is None else f"{saving:.0%}",
+        f"{row['ceiling']:.0%}" if "ceiling" in row else "",
+        "" if merged is None else f"{merged[0]:.1f}",
+        f"{of['combined'][0]:.1f}" if "combined" in of else "",
+    ]
+
+
+def _languages(raw: Raw, task: str) -> list[str]:
+    test = raw.record(task, "shared", raw.seeds(task)[0])["test"]
+    return sorted({code for answers in test.values() for code in answers})
+
+
+def models_of(raw: Raw, task: str, part: str = "shared") -> dict[str, Any]:
+    """Return every model that answered all languages of a task, by name and seed."""
+    languages = _languages(raw, task)
+    return raw.models(task, part, languages) if languages else {}
+
+
+def _chosen(raw: Raw, task: str) -> Mapping[str, Any]:
+    chosen: Mapping[str, Any] = raw.record(task, "shared", raw.seeds(task)[0])["facts"]["chosen"]
+    return chosen
+
+
+def _dev_mean(raw: Raw, task: str, model: str) -> float:
+    records = [raw.record(task, "shared", seed) for seed in raw.seeds(task)]
+    return float(
+        np.mean([np.mean([*r["dev"][model].values()]) for r in records if model in r["dev"]])
+    )
+
+
+def _rank(model: str) -> tuple[int, str]:
+    return (_ORDER.index(model) if model in _ORDER else len(_ORDER), model)
+
+
+def _method(recipe: Mapping[str, Any]) -> str:
+    return recipe["method"] + (f" in {recipe['space']}" if "space" in recipe else "")
+
+
+def _cell(score: tuple[float, str] | None) -> str:
+    return "" if score is None else f"{score[0]:.1f} (`{score[1]}`)"
+
+
+def minus(one: Drawn, two: Drawn) -> tuple[float, Any]:
+    """Return the difference of two models' means, and its value in every resample."""
+    (a, of_a), (b, of_b) = one.mean, two.mean
+    return a - b, of_a - of_b
+
+
+def _ratio(one: Drawn, two: Drawn) -> tuple[float, Any]:
+    (a, of_a), (b, of_b) = one.mean, two.mean
+    return 100 * a / max(b, 1e-9), 100 * of_a / np.maximum(of_b, 1e-9)
+
+
+def _difference(drawn: Mapping[str, Drawn], one: str, two: str) -> str:
+    if two not in drawn:
+        return ""
+    value, draws = minus(drawn[one], drawn[two])
+    return f"{value:+.1f} ({_pair(bounds(draws), ' to ', '+.1f')})"
+
+
+def _lost(one: Drawn, two: Drawn, languages: Sequence[str]) -> str:
+    """Return the languages that are significantly under the least retention (Bonferroni)."""
+    found = []
+    for index, code in enumerate(languages):
+        kept = 100 * one.draws[:, index] / np.maximum(two.draws[:, index], 1e-9)
+        if np.nanquantile(kept, 1 - 0.05 / len(languages)) < LEAST_RETENTION:
+            value = 100 * one.observed[index] / max(two.observed[index], 1e-9)
+            found.append(f"{code} {value:.0f}%")
+    return ", ".join(found) or "none"
+
+
+def _pair(values: tuple[float, float], between: str = "–", form: str = ".1f") -> str:
+    return between.join(format(value, form) for value in values)
+
+
+def _table(head: Sequence[str], lines: Iterable[Sequence[str]], right: bool = False) -> str:
+    rule = ["---", *(["---:"] if right else ["---"]) * (len(head) - 1)]
+    rows = [head, rule, *lines]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)

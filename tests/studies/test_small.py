@@ -1,0 +1,171 @@
+"""The small study from packs to tables, in its tiny form."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+STUDY = Path(__file__).parents[2] / "studies" / "small"
+PAGE = STUDY.parents[1] / "docs" / "findings.md"
+
+
+@pytest.fixture
+def study(monkeypatch):
+    """Imports a module of the study."""
+    import importlib
+
+    monkeypatch.syspath_prepend(str(STUDY))
+    return importlib.import_module
+
+
+def write_pack(folder, task, language, number):
+    for split, count in (("train", 12), ("dev", 5), ("test", 8)):
+        rows = []
+        for i in range(count):
+            at = number + i
+            text = f"{language} {split} thing {at}"
+            if task == "reasoning":
+                row = {
+                    "id": f"rea-{language}-cur-{split}{i}",
+                    "question": text,
+                    "choices": ["one", "two", "six"],
+                    "answer": at % 3,
+                }
+            else:
+                kind, label = ("top", ("games", "text")[at % 2])
+                if task == "sentiment":
+                    kind, label = "sen", ("negative", "positive")[at % 2]
+                row = {"id": f"{kind}-{language}-{split}{i}", "text": text, "label": label}
+            rows.append(json.dumps(row) + "\n")
+        path = folder / task / language / f"{split}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(rows), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def packs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("packs")
+    for task, languages in {
+        "topic": ("en", "de", "es", "fr"),
+        "reasoning": ("en", "de", "es", "sw"),
+        "sentiment": ("en", "zh"),
+    }.items():
+        for number, language in enumerate(languages):
+            write_pack(folder, task, language, number)
+    return folder
+
+
+def run(script, *arguments, cache):
+    environment = os.environ | {"LANGMERGE_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, str(STUDY / script), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+
+
+LONG = pytest.mark.skipif(
+    os.environ.get("LANGMERGE_STUDY") != "long", reason="takes minutes; LANGMERGE_STUDY=long"
+)
+
+
+@pytest.mark.timeout(1500)
+@pytest.mark.parametrize(
+    "parts", [("withheld",), pytest.param(("main", "added", "curves", "withheld"), marks=LONG)]
+)
+def test_from_packs_to_tables(packs, parts, tiny_base_folder, tmp_path):
+    raw = tmp_path / "raw" / "tiny"
+    asked = ["main", *parts] if "main" not in parts else parts
+    arguments = [
+        "--form", "tiny", "--data", packs, "--base", tiny_base_folder, "--work", tmp_path / "work",
+        "--raw", raw,
+    ]  # fmt: skip
+    if parts == ("withheld",):
+        # Time is over at once: it says so, and nothing is lost by it.
+        stopped = run("run.py", *arguments, "--minutes", "0", cache=tmp_path / "cache")
+        assert stopped.returncode == 3, stopped.stderr
+        return
+    selected = [part for name in asked for part in ("--part", name)]
+    found = run("run.py", *arguments, "--minutes", "9", *selected, cache=tmp_path / "cache")
+    assert found.returncode == 0, found.stdout + found.stderr
+    record = json.loads((raw / "reasoning" / "shared-0.json").read_text("utf-8"))
+    assert set(record["test"]["combined"]) == {"en", "de"}
+    assert len(record["facts"]["chosen"]["test"]) <= 12
+    assert record["facts"]["costs"]["combined"]["tokens"] > 0
+    page = tmp_path / "docs" / "findings.md"
+    page.parent.mkdir()
+    page.write_text(PAGE.read_text("utf-8"), encoding="utf-8")
+    made = ["--form", "tiny", "--raw", tmp_path / "raw", "--page", page]
+    assert run("make.py", *made, cache=tmp_path / "cache").returncode == 0
+    text = page.read_text("utf-8")
+    for name in (
+        "setup",
+        "verdict",
+        "scores",
+        "choosing",
+        "methods",
+        "withheld",
+        "added",
+        "curves",
+    ):
+        block = re.search(f"<!-- BEGIN {name} -->(.*?)<!-- END {name} -->", text, re.DOTALL)[1]
+        assert "|" in block, name
+    again = run("run.py", *arguments, "--minutes", "9", *selected, cache=tmp_path / "cache")
+    assert again.returncode == 0
+    assert "training" not in again.stderr  # what is done is not done again
+
+
+def test_the_page_has_every_block_and_no_other(study):
+    blocks = re.findall(r"<!-- BEGIN (\w+) -->", PAGE.read_text("utf-8"))
+    assert blocks == list(study("make").BLOCKS)
+
+
+def test_candidates_are_recipes_and_references_are_among_them(study):
+    from langmerge.merging import check_recipe
+
+    forms = study("forms")
+    for form in forms.FORMS.values():
+        assert forms.REFERENCES.keys() <= form.candidates.keys()
+        for recipe in form.candidates.values():
+            options = dict(recipe)
+            check_recipe(options.pop("method"), options, n_adapters=5)
+    methods = {recipe["method"] for recipe in forms.FORMS["gpu"].candidates.values()}
+    assert len(methods) >= 17
+
+
+def test_intervals_are_paired_and_cover_seeds(study):
+    from langmerge.metrics.base import quotient_metric
+
+    intervals = study("intervals")
+    draw = np.random.Generator(np.random.PCG64(0))
+    groups = [f"g{i // 2}" for i in range(200)]
+    hard = draw.normal(0, 30, 200)
+
+    def model(shift, seeds):
+        return {
+            s: {
+                code: (quotient_metric("value", {}, list(50 + shift + 3 * s + hard)), groups)
+                for code in ("de", "en")
+            }
+            for s in seeds
+        }
+
+    found = intervals.draw({"a": model(2, (0, 1, 2)), "b": model(0, (0, 1, 2))})
+    value, _ = found["a"].mean
+    assert value == pytest.approx(55 + hard.mean())
+    low, high = intervals.bounds(found["a"].mean[1] - found["b"].mean[1])
+    assert low == pytest.approx(2) == high  # the same rows and seeds: nothing is left to chance
+    one = intervals.draw({"a": model(2, (1,))})["a"].mean[1]
+    wide = intervals.draw({"a": model(2, (0, 1, 2))})["a"].mean[1]
+    assert wide.std() > one.std()
+    # Two rows a group that are alike: as wide as of half as many rows.
+    assert one.std() == pytest.approx(hard[::1].reshape(100, 2).mean(1).std() / 10, rel=0.1)
