@@ -30,7 +30,7 @@ class OutOfTimeError(Exception):
     """The part's minutes are over; what is done is kept."""
 
 
-class MissingAdapterError(Exception):
+class MissingResultError(Exception):
     """A training is not finished yet, or failed."""
 
 
@@ -59,13 +59,15 @@ class Opened:
         """Return the adapter of a language, or `combined`, or `ancestor`."""
         result = self.results.get(train_id(self.task, name, seed))
         if result is None:
-            raise MissingAdapterError(f"{self.workspace.project.path.name}: {name} (seed {seed})")
+            raise MissingResultError(f"{self.workspace.project.path.name}: {name} (seed {seed})")
         return Adapter.load(self.workspace.store.object(result.output))
 
     def rows(self, language: str, split: str) -> tuple[Row, ...]:
         """Return the rows of a split."""
-        output = self.results[data_id(self.task, language)].output
-        return read_rows(self.workspace.store.object(output) / f"{split}.jsonl")
+        result = self.results.get(data_id(self.task, language))
+        if result is None:
+            raise MissingResultError(f"{self.workspace.project.path.name}: rows of {language}")
+        return read_rows(self.workspace.store.object(result.output) / f"{split}.jsonl")
 
     def cost(self, name: str, seed: int) -> dict[str, Any]:
         """Return what a training took: rows, tokens and seconds, over all parts of a run."""

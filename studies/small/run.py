@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench import Bench, MissingAdapterError, OutOfTimeError
+from bench import Bench, MissingResultError, OutOfTimeError
 from forms import FORMS
 from parts import PARTS, Part
 from projects import Study
@@ -92,8 +92,8 @@ class Clock:
         try:
             for command in step():
                 self._run(command)
-        except MissingAdapterError as missing:
-            self._fail(f"left out, an adapter is missing: {missing}")
+        except MissingResultError as missing:
+            self._fail(f"left out, a result is missing: {missing}")
 
     def _run(self, command: list[str]) -> None:
         if self.is_over():
