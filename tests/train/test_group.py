@@ -70,7 +70,7 @@ def test_equal_to_training_alone_in_double_precision(tiny_bases, monkeypatch, ca
 def test_losses_equal_those_alone_in_single_precision(tiny_base):
     asked = lessons(steps=30)
     trainings = train_adapters(tiny_base, asked, grouping="grouped")
-    assert (trainings.way, trainings.reason) == ("grouped", "as asked")
+    assert (trainings.manner.way, trainings.manner.reason) == ("grouped", "as asked")
     for lesson in asked:
         alone = train_adapters(tiny_base, [lesson]).outcomes[lesson.name]
         assert trainings.outcomes[lesson.name].losses == pytest.approx(alone.losses, abs=1e-3)
@@ -79,7 +79,7 @@ def test_losses_equal_those_alone_in_single_precision(tiny_base):
 def test_one_after_the_other_is_to_the_bit_as_alone(tiny_base):
     asked = lessons(dropout=0.1)
     trainings = train_adapters(tiny_base, asked)
-    assert trainings.way == "sequential"
+    assert trainings.manner.way == "sequential"
     for lesson in asked:
         alone = train_adapter(tiny_base, lesson.examples, lesson.lora, lesson.config, lesson.seed)
         assert equal(trainings.outcomes[lesson.name], alone)
@@ -140,10 +140,10 @@ def test_a_probe_takes_real_steps_and_the_faster_way(tiny_base, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(Stepper, "gradients", slow)
             trainings = train_adapters(tiny_base, asked, grouping="probe")
-        ways.append(trainings.way)
-        assert set(trainings.speeds) == {"grouped", "sequential"}
-        assert trainings.speeds["sequential"].seconds_per_step == pytest.approx(4.0)
-        assert trainings.speeds["grouped"].seconds_per_step == pytest.approx(seconds)
+        ways.append(trainings.manner.way)
+        assert set(trainings.manner.speeds) == {"grouped", "sequential"}
+        assert trainings.manner.speeds["sequential"].seconds_per_step == pytest.approx(4.0)
+        assert trainings.manner.speeds["grouped"].seconds_per_step == pytest.approx(seconds)
         for name, result in trainings.outcomes.items():
             assert result.steps == plain[name].steps
             assert result.losses == pytest.approx(plain[name].losses, abs=1e-3)

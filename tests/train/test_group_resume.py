@@ -93,7 +93,11 @@ def test_an_interrupted_call_goes_on_as_it_began(tiny_base, tmp_path):
     asked = kept_in(tmp_path, lessons())
     until_killed(tiny_base, asked, 12)
     trainings = train_adapters(tiny_base, asked, grouping="auto")
-    assert (trainings.way, trainings.reason) == ("grouped", "as before the interruption")
+    manner = trainings.manner
+    assert (manner.way, manner.reason) == (
+        "grouped",
+        "as before the interruption",
+    )
 
 
 @pytest.mark.parametrize("at", [8, 14, 30])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,9 +28,11 @@ from langmerge.plan.data import facts_of, identify_sources, read_splits
 from langmerge.plan.graph import data_id, train_id
 from langmerge.plan.keys import CONTINUED, adapter_used
 from langmerge.tasks.predictions import PREDICTIONS_FILE, write_predictions
+from langmerge.train.config import TrainConfig
+from langmerge.train.flops import peak_flops
 from langmerge.train.group import train_adapters
-from langmerge.train.lesson import Lesson, Outcome, StepTaken, TrainResult
-from langmerge.train.record import known_rows, write_record
+from langmerge.train.lesson import Lesson, Manner, Outcome, StepTaken, TrainResult
+from langmerge.train.record import TrainingRecord, read_record, write_record
 
 Progress = Callable[[Job, int, int, str], None]
 """Called with a job, how much of it is done, of how much, and a note for people."""
@@ -51,10 +53,17 @@ class Produced:
 
 @dataclass(frozen=True)
 class _Asked:
-    """What a training is asked to learn, and the digests of the rows its adapter will know."""
+    """What a training is asked to learn.
+
+    Attributes:
+        lesson: what it is.
+        rows: digests of the rows that its adapter will know.
+        together: how many trainings its unit has.
+    """
 
     lesson: Lesson
     rows: frozenset[str]
+    together: int
 
 
 Made = Callable[[Decision, Produced | Exception], None]
@@ -115,43 +124,64 @@ class Workbench:
 
     def _train(self, decisions: Sequence[Decision], made: Made, progress: Progress) -> None:
         """Train the adapters of a unit together, over one resident base."""
-        asked: dict[str, tuple[Decision, _Asked]] = {}
-        for decision in decisions:
-            found = _outcome_of(self._asked, decision)
-            if isinstance(found, Exception):
-                made(decision, found)
-            else:
-                asked[decision.job.id] = decision, found
+        left = {decision.job.id: decision for decision in decisions}
+        asked: dict[str, _Asked] = {}
+        manners: list[Manner] = []
 
-        def on_step(taken: StepTaken) -> None:
-            progress(asked[taken.name][0].job, taken.step, taken.steps, _note(taken))
+        def done(name: str, outcome: Produced | Exception) -> None:
+            decision = left.pop(name)
+            try:
+                made(decision, outcome)
+            except BaseException:
+                left.clear()  # It is not a training that failed.
+                raise
 
         def on_done(name: str, outcome: Outcome) -> None:
-            decision, found = asked[name]
+            manner = manners[-1] if manners else None
             if isinstance(outcome, Exception):
-                made(decision, outcome)
+                done(name, outcome)
             else:
-                made(decision, self._trained(outcome, found))
+                done(name, self._trained(outcome, asked[name], manner))
 
-        if asked:
+        def on_step(taken: StepTaken) -> None:
+            progress(left[taken.name].job, taken.step, taken.steps, _note(taken))
+
+        def train(names: Iterable[str]) -> None:
             train_adapters(
                 self._base_with(None),
-                [found.lesson for _, found in asked.values()],
+                [asked[name].lesson for name in names],
                 grouping=self._project.train.grouping,
                 checkpoint_seconds=_CHECKPOINT_SECONDS,
                 on_step=on_step,
                 on_done=on_done,
+                on_manner=manners.append,
             )
 
-    def _asked(self, decision: Decision) -> _Asked:
-        """Return what a training is asked to learn."""
+        for decision in decisions:
+            found = _outcome_of(self._asked, decision, len(decisions))
+            if isinstance(found, Exception):
+                done(decision.job.id, found)
+            else:
+                asked[decision.job.id] = found
+        failed = _outcome_of(train, asked) if asked else None
+        if failed is not None and not left:
+            raise failed
+        # What nobody foresaw in one training is not to stop the others.
+        for name in list(left):
+            if len(left) > 1 or failed is None:
+                failed = _outcome_of(train, [name])
+            if failed is not None and name in left:
+                done(name, failed)
+
+    def _asked(self, decision: Decision, together: int) -> _Asked:
+        """Return what a training is asked to learn; `together` are the trainings of its unit."""
         job, document = decision.job, decision.document
         assert document is not None
         config, start, known = self._project.train_for(job.language), None, frozenset[str]()
         if CONTINUED in document:
             config = self._project.continuing_train_for(job.language)
             parent = self._store.object(document[CONTINUED]["from"])
-            start, known = Adapter.load(parent), known_rows(parent)
+            start, known = Adapter.load(parent), read_record(parent).rows
         rows = self._rows_to_learn(job, document, known)
         examples = [
             example
@@ -165,29 +195,63 @@ class Workbench:
             config,
             seed=job.seed or 0,
             start=start,
+            dev=self._dev_examples(job, config),
             checkpoint_dir=self._store.work(digest_of(document)),
         )
         learned = {row_digest(row) for chosen in rows.values() for row in chosen}
-        return _Asked(lesson, known | learned)
+        return _Asked(lesson, known | learned, together)
 
-    def _trained(self, result: TrainResult, asked: _Asked) -> Produced:
-        """Put a trained adapter into the store."""
+    def _dev_examples(self, job: Job, config: TrainConfig) -> list[Example]:
+        """Return what a training's dev loss is measured on; nothing where it is not asked for."""
+        if not config.eval_steps:
+            return []
+        return [
+            example
+            for language in self._languages_of(job)
+            if self._project.has_dev(job.task, language)
+            for example in self._training_set(
+                job.task, language, self._rows(job.task, language, "dev"), config.max_length
+            )
+        ]
+
+    def _trained(self, result: TrainResult, asked: _Asked, manner: Manner | None) -> Produced:
+        """Put a trained adapter into the store; `manner` is how those of its unit were trained."""
 
         def build(folder: Path) -> None:
             result.adapter.save(folder)
-            write_record(folder, result.losses, asked.rows)
+            record = TrainingRecord(result.losses, result.dev_losses, asked.rows)
+            write_record(folder, record)
 
         output = self._store.put(build)
         rows = len(asked.lesson.examples)
-        ledger = {
+        ledger: dict[str, Any] = {
             "rows": rows,
             "tokens": result.tokens,
             "padded_tokens": result.padded_tokens,
             "supervised_tokens": result.supervised_tokens,
             "training_seconds": round(result.seconds, 3),
             "micro_batch_size": result.micro_batch_size,
+            "flops": result.flops,
+            **_utilization(result, self._base_with(None)),
         }
-        return Produced(output, {"rows": rows, "steps": result.steps}, ledger)
+        if manner is not None and manner.way == "grouped":
+            # The meter's seconds are of all adapters in the step.
+            ledger["seconds"] = round(result.seconds - result.earlier_seconds, 3)
+        if manner is not None and asked.together > 1:
+            speeds = {way: round(of.tokens_per_second, 1) for way, of in manner.speeds.items()}
+            ledger["together"] = {
+                "adapters": asked.together,
+                "way": manner.way,
+                "reason": manner.reason,
+                **({"tokens_per_second": speeds} if speeds else {}),
+            }
+        facts = {"rows": rows, "steps": result.steps}
+        if result.best_step != result.steps:
+            facts["best_step"] = result.best_step
+        return Produced(output, facts, ledger)
+
+    def _languages_of(self, job: Job) -> list[str]:
+        return sorted(self._project.languages) if job.language is None else [job.language]
 
     def _rows_to_learn(
         self, job: Job, document: Mapping[str, Any], known: frozenset[str]
@@ -198,8 +262,10 @@ class Workbench:
         does not hold, must not matter. Continuing it leaves out languages that bring nothing new:
         that is what it saves.
         """
-        languages = sorted(self._project.languages) if job.language is None else [job.language]
-        rows = {language: self._rows(job.task, language, "train") for language in languages}
+        rows = {
+            language: self._rows(job.task, language, "train")
+            for language in self._languages_of(job)
+        }
         if CONTINUED not in document:
             return rows
         chosen = {
@@ -323,6 +389,12 @@ def _outcome_of(work: Callable[..., T], *arguments: Any) -> T | Exception:
         raise
     except Exception as error:
         return error
+
+
+def _utilization(result: TrainResult, base: BaseModel) -> dict[str, float]:
+    """Return the share of what the device could do at best, on devices where that is known."""
+    peak = peak_flops(base.device)
+    return {} if peak is None else {"mfu": round(result.flops / result.seconds / peak, 4)}
 
 
 def _note(taken: StepTaken) -> str:

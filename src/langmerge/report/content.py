@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from langmerge.errors import LangmergeError, StorageError
 from langmerge.metrics import Metric
 from langmerge.plan.graph import (
+    BASELINES,
     COMBINED,
     INDIVIDUAL,
     evaluate_id,
@@ -31,6 +32,7 @@ from langmerge.statistics import bootstrap_mean
 from langmerge.store import Action, Store
 from langmerge.tasks import Prediction
 from langmerge.tasks.predictions import PREDICTIONS_FILE, read_predictions
+from langmerge.train.record import TrainingRecord, read_record
 from langmerge.upkeep.bill import Bill, make_bill, read_ledger
 from langmerge.upkeep.releases import Release, Releases
 from langmerge.workspace import open_store
@@ -75,6 +77,7 @@ class Report:
         bill: what the runs cost.
         releases: all releases, oldest first.
         current: the release that is served.
+        trainings: what is kept of trainings with the first seed, by task, then language or model.
         vectors: language vectors compared, by task; only of tasks whose adapters are there.
         predictions: on test, with the first seed, of the models shown in examples, by cell.
         provenance: what is needed to make it again.
@@ -88,6 +91,7 @@ class Report:
     bill: Bill
     releases: tuple[Release, ...]
     current: Release | None
+    trainings: Mapping[str, Mapping[str, TrainingRecord]]
     vectors: Mapping[str, Analysis]
     predictions: Mapping[CellKey, tuple[Prediction, ...]]
     provenance: Provenance
@@ -137,6 +141,7 @@ def gather(
         bill=make_bill(read_ledger(project.store_folder)),
         releases=tuple(releases.all()),
         current=releases.current(),
+        trainings={task: _trainings(task, project, stored) for task in project.tasks},
         vectors=vectors,
         predictions={
             (task, model, language): tuple(found)
@@ -230,6 +235,18 @@ def _joined(
     # A store that is newer than the results must not lend them its intervals.
     is_same = abs(interval.value - mean) < 1e-6
     return Estimate(mean, interval.low, interval.high) if is_same else Estimate(mean)
+
+
+def _trainings(task: str, project: Project, stored: _Stored) -> dict[str, TrainingRecord]:
+    """Return what is kept of a task's trainings; adopted adapters have no losses."""
+    seed = project.seeds_for(task)[0]
+    compared = [model for model in BASELINES if model in project.compare]
+    folders = {
+        name: stored.folder(train_id(task, name, seed), "training")
+        for name in (*project.languages, *compared)
+    }
+    records = {name: read_record(folder) for name, folder in folders.items() if folder is not None}
+    return {name: record for name, record in records.items() if record.losses}
 
 
 def _vectors(project: Project, stored: _Stored, on_progress: Progress) -> dict[str, Analysis]:

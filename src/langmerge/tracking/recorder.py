@@ -17,7 +17,7 @@ from langmerge.results import RESULTS_FILE, Results
 from langmerge.tracking import values
 from langmerge.tracking.outbox import Outbox
 from langmerge.tracking.tracker import Ending, Point, Tracker, open_tracker, tracking_to
-from langmerge.train.record import losses_of
+from langmerge.train.record import read_record
 from langmerge.workspace import Workspace
 
 Warn = Callable[[list[str]], None]
@@ -79,7 +79,7 @@ class Recorder(Observer):
 
     def _send_losses(self, name: str, adapter: str, now: int) -> None:
         assert self._tracker is not None
-        losses = losses_of(self._workspace.store.object(adapter))
+        losses = read_record(self._workspace.store.object(adapter)).losses
         points = [Point(name, loss, step, now) for step, loss in enumerate(losses, start=1)]
         self._tracker.metrics(points)
 

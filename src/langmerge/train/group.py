@@ -20,6 +20,7 @@ from langmerge.train.config import LoraSettings, TrainConfig
 from langmerge.train.lesson import (
     Grouping,
     Lesson,
+    Manner,
     Speed,
     StepTaken,
     Trainings,
@@ -42,6 +43,7 @@ def train_adapters(
     checkpoint_seconds: float = 30.0,
     on_step: OnStep | None = None,
     on_done: OnDone | None = None,
+    on_manner: Callable[[Manner], None] | None = None,
 ) -> Trainings:
     """Train LoRA adapters on a frozen base: in one step all of them, or one after the other.
 
@@ -58,6 +60,7 @@ def train_adapters(
         on_step: is called after every step of every adapter.
         on_done: is called as soon as an adapter is trained, or has failed: with its name and the
             result or the error.
+        on_manner: is called once it is decided how; adapters may be done before that.
 
     Raises:
         StorageError: if a checkpoint cannot be written.
@@ -65,23 +68,22 @@ def train_adapters(
     """
     started = time.monotonic()
     way, reason = _way(base, lessons, grouping)
-    speeds: Mapping[Way, Speed] = {}
     with Writer() as writer:
         rounds = Rounds(base, writer, checkpoint_seconds, on_step, on_done)
         if way == "sequential":
+            manner = _told(Manner(way, reason, {}), on_manner)
             for lesson in lessons:  # only one is in memory at a time
                 one = rounds.begin([lesson])
                 rounds.go(one, way, resume_together(one))
         else:
             runs = rounds.begin(lessons)
             at = resume_together(runs)
-            if way is None:
-                speeds = _probe(rounds, runs)
-                way = _faster(speeds)
-            for together in [runs] if way == "grouped" else [[run] for run in runs]:
-                rounds.go(together, way, at)
+            speeds = _probe(rounds, runs) if way is None else {}
+            manner = _told(Manner(way or _faster(speeds), reason, speeds), on_manner)
+            for together in [runs] if manner.way == "grouped" else [[run] for run in runs]:
+                rounds.go(together, manner.way, at)
     outcomes = {lesson.name: rounds.outcomes[lesson.name] for lesson in lessons}
-    return Trainings(outcomes, way, reason, speeds, time.monotonic() - started)
+    return Trainings(outcomes, manner, time.monotonic() - started)
 
 
 def train_adapter(
@@ -149,6 +151,12 @@ def _way(base: BaseModel, lessons: Sequence[Lesson], grouping: Grouping) -> tupl
     if grouping == "auto" and base.device.type == "cpu":
         return "sequential", "a CPU is busy with one adapter"
     return None, "the faster of a few steps each way"
+
+
+def _told(manner: Manner, on_manner: Callable[[Manner], None] | None) -> Manner:
+    if on_manner is not None:
+        on_manner(manner)
+    return manner
 
 
 def _probe(rounds: Rounds, runs: Sequence[AdapterRun]) -> dict[Way, Speed]:

@@ -11,6 +11,7 @@ from langmerge.adapter import Adapter
 from langmerge.encoding import Example
 from langmerge.errors import LangmergeError
 from langmerge.train.config import LoraSettings, TrainConfig
+from langmerge.train.record import DevLoss
 
 Grouping = Literal["auto", "probe", "grouped", "sequential"]
 """How several adapters are to be trained; `train.grouping` of the project file."""
@@ -46,14 +47,6 @@ class Lesson:
 
 
 @dataclass(frozen=True)
-class DevLoss:
-    """The mean loss on the dev examples, in nats per supervised token, after `step` steps."""
-
-    step: int
-    loss: float
-
-
-@dataclass(frozen=True)
 class TrainResult:
     """A trained adapter and what it took, over all processes that worked on it.
 
@@ -66,6 +59,7 @@ class TrainResult:
         supervised_tokens: that the loss was taken on.
         seconds: wall-clock time; of a step taken together with others, this adapter's share by
             tokens, so that the seconds of a group add up to its time.
+        earlier_seconds: of these, those of earlier processes.
         micro_batch_size: examples that went through the model at once, in the end.
         dev_losses: the dev loss over the steps; empty where it was not measured.
         best_step: the step whose state the adapter is in; `steps`, unless early stopping went back.
@@ -80,6 +74,7 @@ class TrainResult:
     padded_tokens: int
     supervised_tokens: int
     seconds: float
+    earlier_seconds: float
     micro_batch_size: int
     dev_losses: tuple[DevLoss, ...] = ()
     best_step: int = 0
@@ -127,19 +122,30 @@ class Speed:
 
 
 @dataclass(frozen=True)
+class Manner:
+    """How lessons are trained.
+
+    Attributes:
+        way: all in one step, or one after the other.
+        reason: why so, in a few words.
+        speeds: of each way that was measured, from the probe's steps.
+    """
+
+    way: Way
+    reason: str
+    speeds: Mapping[Way, Speed]
+
+
+@dataclass(frozen=True)
 class Trainings:
     """What became of several lessons.
 
     Attributes:
         outcomes: by name.
-        way: how they were trained.
-        reason: why so, in a few words.
-        speeds: of each way that was measured, from the probe's steps.
+        manner: how they were trained.
         seconds: wall-clock time of this call; `TrainResult.seconds` counts earlier ones too.
     """
 
     outcomes: Mapping[str, Outcome]
-    way: Way
-    reason: str
-    speeds: Mapping[Way, Speed]
+    manner: Manner
     seconds: float

@@ -3,38 +3,56 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 _FILE = "training.json"
+_DIGITS = 6
 
 
-def write_record(folder: Path, losses: Sequence[float], rows: Collection[str]) -> None:
-    """Write the record.
+class DevLoss(NamedTuple):
+    """The mean loss on the dev examples, in nats per supervised token, after `step` steps."""
 
-    Args:
-        folder: the adapter's.
+    step: int
+    loss: float
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """What is kept of a training.
+
+    Attributes:
         losses: of every step, in nats per supervised token.
+        dev_losses: where they were measured.
         rows: digests (`row_digest`) of all rows it was trained on, and its ancestors were.
     """
-    record = {"losses": [round(loss, 6) for loss in losses], "rows": sorted(rows)}
-    (folder / _FILE).write_text(json.dumps(record) + "\n", encoding="utf-8")
+
+    losses: tuple[float, ...] = ()
+    dev_losses: tuple[DevLoss, ...] = ()
+    rows: frozenset[str] = frozenset()
 
 
-def known_rows(folder: Path) -> frozenset[str]:
-    """Return the digests of the rows an adapter was trained on; empty where none are recorded."""
-    return frozenset(_record(folder).get("rows", ()))
+def write_record(folder: Path, record: TrainingRecord) -> None:
+    """Write the record of a training into its adapter's folder."""
+    content = {
+        "losses": [round(loss, _DIGITS) for loss in record.losses],
+        "dev_losses": [[dev.step, round(dev.loss, _DIGITS)] for dev in record.dev_losses],
+        "rows": sorted(record.rows),
+    }
+    if not record.dev_losses:  # adapters trained without dev stay the same bytes
+        del content["dev_losses"]
+    (folder / _FILE).write_text(json.dumps(content) + "\n", encoding="utf-8")
 
 
-def losses_of(folder: Path) -> tuple[float, ...]:
-    """Return the loss of every step of an adapter's training; empty where none are recorded."""
-    return tuple(_record(folder).get("losses", ()))
-
-
-def _record(folder: Path) -> dict[str, Any]:
+def read_record(folder: Path) -> TrainingRecord:
+    """Return the record of an adapter's training; an empty one where there is none."""
     try:
-        record: dict[str, Any] = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+        content = json.loads((folder / _FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return {}
-    return record
+        return TrainingRecord()
+    return TrainingRecord(
+        tuple(content.get("losses", ())),
+        tuple(DevLoss(*each) for each in content.get("dev_losses", ())),
+        frozenset(content.get("rows", ())),
+    )

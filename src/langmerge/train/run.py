@@ -24,8 +24,9 @@ from langmerge.errors import DataError, UserError
 from langmerge.model import BaseModel
 from langmerge.train.batches import Part, Sampler
 from langmerge.train.checkpoint import Position, Snapshot, Writer, copied
-from langmerge.train.lesson import DevLoss, Lesson, TrainResult
+from langmerge.train.lesson import Lesson, TrainResult
 from langmerge.train.lora import TrainableFactors, continued_factors, initial_factors, to_adapter
+from langmerge.train.record import DevLoss
 from langmerge.train.schedule import learning_rate, total_steps
 
 _BEST = "best."
@@ -105,6 +106,7 @@ class AdapterRun:
             fused=True,
         )
         self._best: dict[str, Tensor] = {}
+        self._earlier_seconds = 0.0
         self._base_identity = base.resolved.identity()
 
     @property
@@ -235,6 +237,7 @@ class AdapterRun:
             padded_tokens=progress.padded_tokens,
             supervised_tokens=progress.supervised_tokens,
             seconds=progress.seconds,
+            earlier_seconds=self._earlier_seconds,
             micro_batch_size=progress.micro_batch_size,
             dev_losses=tuple(DevLoss(step, loss) for step, loss in progress.dev_losses),
             best_step=best,
@@ -268,6 +271,7 @@ class AdapterRun:
             name: tensors[_BEST + name] for name in self._parameters if _BEST + name in tensors
         }
         self.progress = Progress(**snapshot.progress)
+        self._earlier_seconds = self.progress.seconds
         self.progress.dev_losses = [(step, loss) for step, loss in self.progress.dev_losses]
 
     def _fill(self, tensors: Mapping[str, Tensor]) -> None:

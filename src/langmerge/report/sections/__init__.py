@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from langmerge.report.content import Report
 from langmerge.report.document import Document
-from langmerge.report.sections import cost, examples, reproduction, scores, upkeep, vectors, verdict
+from langmerge.report.sections import (
+    cost,
+    examples,
+    reproduction,
+    scores,
+    training,
+    upkeep,
+    vectors,
+    verdict,
+)
 from langmerge.report.words import listed, moment_text
 
-_SECTIONS = (verdict, scores, cost, upkeep, vectors, examples, reproduction)
+_SECTIONS = (verdict, scores, cost, upkeep, training, vectors, examples, reproduction)
 
 
 def document(report: Report) -> Document:
