@@ -318,6 +318,16 @@ class Adapter:
         transposed = bool(self._config.get("fan_in_fan_out"))
         return digest_of({"modules": modules, "extras": extras, "fan_in_fan_out": transposed})
 
+    @property
+    def norm(self) -> float:
+        """The Frobenius norm of all changes together; reads every factor."""
+        total = 0.0
+        for module in self.modules:
+            f = self.factors(module)
+            b, a = f.b.double(), f.a.double()
+            total += f.scale**2 * float(((b.T @ b) * (a @ a.T)).sum())
+        return math.sqrt(max(total, 0.0))
+
     def save(self, folder: str | Path) -> Path:
         """Write the adapter as a standard PEFT folder; equal adapters give equal bytes.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -85,8 +86,9 @@ class RecipeSettings(BaseModel):
     method: str
     """A method's name or alias; the method's own parameters stand beside it (`docs/methods`).
     `auto` has the recipe chosen on dev."""
-    weights: Mapping[str, float] | None = None
-    """By language; 1 where not given."""
+    weights: Literal["size", "gain", "norm"] | Mapping[str, float] | None = None
+    """By language, 1 where not given; or by a rule: by training rows, by what an adapter gains over
+    the base on dev, or by the inverse norm of the task vectors."""
     protect: Mapping[str, float] | None = None
     """By language: the share of its largest entries that keep sign and size; 0 where not given."""
     seed: int | None = Field(default=None, description="of random masks; the run's seed if absent")
@@ -109,7 +111,7 @@ class RecipeSettings(BaseModel):
             own = {**self.model_dump(exclude={"method"}), "seed": self._seed(seed)}
             return check_auto(own)
         weights = None
-        if self.weights is not None:
+        if isinstance(self.weights, Mapping):
             weights = [self.weights.get(language, 1.0) for language in languages or self.weights]
         protect = None
         if self.protect is not None:
@@ -271,7 +273,10 @@ class Project(Settings):
             _check_known(task.shots, (*self.languages, DEFAULT), f"tasks.{name}.shots", "language")
         for name, recipe in self.merge.items():
             for key, given in (("weights", recipe.weights), ("protect", recipe.protect)):
-                _check_known(given or {}, self.languages, f"merge.{name}.{key}", "language")
+                known = given if isinstance(given, Mapping) else {}
+                _check_known(known, self.languages, f"merge.{name}.{key}", "language")
+            if recipe.weights == "gain":
+                self._has_dev_for_gains(name)
         _check_known([self.released_recipe], self.merge, "release.recipe", "recipe")
         return self
 
@@ -286,6 +291,14 @@ class Project(Settings):
                 f"tasks.{task}.data: '{language}' has no dev: split, and compare: best-single "
                 "chooses on dev; add dev:, or take best-single out of compare:"
             )
+
+    def _has_dev_for_gains(self, recipe: str) -> None:
+        for task, language in product(self.tasks, self.languages):
+            if not self.has_dev(task, language):
+                raise ValueError(
+                    f"merge.{recipe}.weights: gain is measured on dev, and tasks.{task}.data has "
+                    f"none of '{language}'; add dev:, or take size or norm"
+                )
 
     def adapter_for(self, language: str | None) -> LoraSettings:
         """Return the LoRA settings of a language; of the combined model for None."""
@@ -322,6 +335,11 @@ class Project(Settings):
         """Whether a recipe is `auto` and every language has dev rows to choose by."""
         is_auto = self.merge[recipe].method == AUTO
         return is_auto and all(self.has_dev(task, language) for language in self.languages)
+
+    @property
+    def weighs_by_gain(self) -> bool:
+        """Whether some recipe's weights are what the adapters gain on dev."""
+        return any(recipe.weights == "gain" for recipe in self.merge.values())
 
     def gate_split(self, task: str, language: str) -> SplitName | None:
         """The split on which releases are compared: gate, else dev; test is for reporting."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -27,6 +27,7 @@ from langmerge.plan import Decision, Job, Planner
 from langmerge.plan.data import facts_of, identify_sources, read_splits
 from langmerge.plan.graph import data_id, train_id
 from langmerge.plan.keys import CONTINUED, adapter_used
+from langmerge.plan.weighting import by_inverse_norm, resolved
 from langmerge.tasks.predictions import PREDICTIONS_FILE, write_predictions
 from langmerge.train.config import TrainConfig
 from langmerge.train.flops import peak_flops
@@ -280,10 +281,13 @@ class Workbench:
         assert job.recipe is not None
         seed = job.seed or 0
         languages = list(self._project.languages)
-        recipe = self._project.merge[job.recipe].checked(languages, seed)
+        recipe = resolved(self._project, job.task, job.recipe, seed, self._planner.facts)
         adapters = {
             language: self._object_of(train_id(job.task, language, seed)) for language in languages
         }
+        if self._project.merge[job.recipe].weights == "norm":
+            norms = [Adapter.load(folder).norm for folder in adapters.values()]
+            recipe = replace(recipe, weights=by_inverse_norm(norms))
         choice = None
         if self._project.chooses_on_dev(job.task, job.recipe):
             choice = self._choose(job, recipe, adapters, document, progress)

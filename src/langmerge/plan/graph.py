@@ -106,6 +106,9 @@ def _task_jobs(project: Project, task: str) -> Iterator[Job]:
         yield Job(data_id(task, language), "data", task, language)
     if BASE in project.compare:
         yield from _evaluations(project, task, BASE, seed=None)
+    if project.weighs_by_gain:
+        for language in project.languages:
+            yield evaluation(task, BASE, language, seed=None, split="dev")
     for seed in project.seeds_for(task):
         yield from _seed_jobs(project, task, seed)
 
@@ -117,10 +120,21 @@ def _seed_jobs(project: Project, task: str, seed: int) -> Iterator[Job]:
             train_id(task, language, seed), "train", task, language, INDIVIDUAL, None, seed,
             needs=(data_id(task, language),),
         )  # fmt: skip
+    if project.weighs_by_gain:
+        for language in languages:
+            yield evaluation(task, adapter_of(language), language, seed=seed, split="dev")
     for recipe in project.merge:
         needs = tuple(train_id(task, language, seed) for language in languages)
         if project.chooses_on_dev(task, recipe):
             needs += tuple(data_id(task, language) for language in languages)
+        if project.merge[recipe].weights == "size":
+            needs += tuple(data_id(task, language) for language in languages)
+        if project.merge[recipe].weights == "gain":
+            for language in languages:
+                needs += (
+                    evaluate_id(task, BASE, language, None, "dev"),
+                    evaluate_id(task, adapter_of(language), language, seed, "dev"),
+                )
         yield Job(
             merge_id(task, recipe, seed), "merge", task, None, merged(recipe), recipe, seed,
             needs=needs,
@@ -161,7 +175,8 @@ def _adapter_evaluations(project: Project, task: str, seed: int) -> Iterator[Job
             yield evaluation(task, INDIVIDUAL, adapter, seed=seed, split="test")
         if BEST_SINGLE in project.compare:
             for language in project.languages:
-                yield evaluation(task, adapter_of(adapter), language, seed=seed, split="dev")
+                if language != adapter or not project.weighs_by_gain:  # those are there already
+                    yield evaluation(task, adapter_of(adapter), language, seed=seed, split="dev")
         if project.evaluate.matrix:
             for language in project.languages:
                 if language != adapter or INDIVIDUAL not in project.compare:

@@ -25,6 +25,7 @@ from langmerge.plan.graph import (
     merge_id,
     train_id,
 )
+from langmerge.plan.weighting import resolved
 from langmerge.project import Project
 
 Facts = Mapping[str, Any]
@@ -148,7 +149,7 @@ def _merge_document(
     adapters = {
         language: facts[train_id(job.task, language, seed)]["output"] for language in languages
     }
-    recipe = project.merge[job.recipe].checked(languages, seed)
+    recipe = resolved(project, job.task, job.recipe, seed, facts)
     if project.chooses_on_dev(job.task, job.recipe):
         chosen = {"method": AUTO, "rank": recipe.rank, "seed": recipe.seed}
         return {
@@ -160,6 +161,8 @@ def _merge_document(
     if recipe.method == AUTO:
         recipe = default_recipe(recipe, len(languages))
     own: dict[str, Any] = {"weights": None}
+    if project.merge[job.recipe].weights == "norm":
+        own["weights"] = "norm"
     if recipe.weights is not None:
         own["weights"] = dict(zip(languages, recipe.weights, strict=True))
     if recipe.protect is not None:

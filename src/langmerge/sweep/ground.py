@@ -18,6 +18,7 @@ from langmerge.merging.auto import AUTO, DEFAULT
 from langmerge.plan import plan
 from langmerge.plan.graph import data_id, merge_id, train_id
 from langmerge.plan.keys import STEP_VERSIONS, Facts
+from langmerge.plan.weighting import by_inverse_norm, resolved
 from langmerge.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -63,10 +64,25 @@ class Ground:
         """Return a recipe's settings; of `auto` what it chose for the first task, if it did."""
         settings = self.workspace.project.merge[recipe]
         if settings.method != AUTO:
-            return settings.model_dump(exclude_none=True)
+            return {**settings.model_dump(exclude_none=True), **self._weights(recipe)}
         done = self.facts.get(merge_id(self.tasks[0], recipe, self.seed), {})
         chosen = {key: value for key, value in done.get("recipe", {}).items() if value is not None}
         return chosen or DEFAULT
+
+    def _weights(self, recipe: str) -> dict[str, Any]:
+        """Return the weights that a rule gives the first task's adapters; nothing without one."""
+        project, task = self.workspace.project, self.tasks[0]
+        if not isinstance(project.merge[recipe].weights, str):
+            return {}
+        if project.merge[recipe].weights == "norm":
+            from langmerge.adapter import Adapter
+
+            objects = self.adapters()[task].values()
+            norms = [Adapter.load(self.workspace.store.object(each)).norm for each in objects]
+            weights: Any = by_inverse_norm(norms)
+        else:
+            weights = resolved(project, task, recipe, self.seed, self.facts).weights
+        return {"weights": dict(zip(self.languages, weights, strict=True))}
 
     def adapters(self) -> dict[str, dict[str, str]]:
         """Return the adapters' digests, by task and language."""
