@@ -35,7 +35,9 @@ PROJECT_FILE = "langmerge.yaml"
 COMBINED_NAME = "combined"
 CONTINUED_NAME = "combined-continued"
 
-Comparison = Literal["base", "individual", "best-single", "combined", "combined-continued"]
+Comparison = Literal[
+    "base", "individual", "routed", "best-single", "combined", "combined-continued"
+]
 
 
 def _plain_name(name: str) -> str:

@@ -26,6 +26,7 @@ from langmerge.plan.graph import (
     BASELINES,
     BEST_SINGLE,
     INDIVIDUAL,
+    ROUTED,
     merged,
     train_id,
 )
@@ -48,7 +49,7 @@ from langmerge.workspace import Workspace
 
 RESULTS_FILE = "results.json"
 _BOOTSTRAP_SEED = 0
-_COMPARED_WITH = (BASE, INDIVIDUAL, BEST_SINGLE, *BASELINES)
+_COMPARED_WITH = (BASE, INDIVIDUAL, ROUTED, BEST_SINGLE, *BASELINES)
 
 
 class _Part(BaseModel):
@@ -83,6 +84,20 @@ class Confusion(_Part):
         ]
 
 
+class Routing(_Part):
+    """How rows were routed to the languages' adapters, and what that takes to serve."""
+
+    languages: dict[str, int]
+    """How many rows were taken for which language."""
+    adapter_bytes: int
+    """Of all adapters in memory."""
+    switch_seconds: float
+    """Putting another adapter on the base, the median."""
+    identify_seconds: float
+    """Identifying the language of one text, the mean."""
+    identifier: str
+
+
 class Score(_Part):
     """One model on one language's split, with one seed."""
 
@@ -101,6 +116,8 @@ class Score(_Part):
     metrics: dict[str, Measured]
     confusion: Confusion | None = None
     """Of a task with declared labels."""
+    routing: Routing | None = None
+    """For `routed`: what became of the rows, and what serving so takes."""
 
 
 class SeedSpread(_Part):
@@ -295,6 +312,7 @@ class _Measurements:
                 stale=result.outcome == "stale" or self._is_stale(job.task, job.model, job.seed),
                 metrics={m.name: self._interval({"": (m, groups)}) for m in self._metrics[job.id]},
                 confusion=self._confusions.get(job.id),
+                routing=result.action.facts.get("routing"),
             )
 
     def averages(self) -> Iterator[Average]:

@@ -18,6 +18,7 @@ from langmerge.durations import time_text
 from langmerge.encoding import Encoder, Example
 from langmerge.errors import FATAL, DataError
 from langmerge.evaluate.predict import predict_rows
+from langmerge.evaluate.routing import predict_routed
 from langmerge.examples import Presenter
 from langmerge.memory import halving
 from langmerge.merging import Recipe, merge
@@ -25,7 +26,7 @@ from langmerge.merging.auto import AUTO, CANDIDATES, default_recipe, settings_of
 from langmerge.model import BaseModel, folded, load_base
 from langmerge.plan import Decision, Job, Planner
 from langmerge.plan.data import facts_of, identify_sources, read_splits
-from langmerge.plan.graph import data_id, train_id
+from langmerge.plan.graph import ROUTED, data_id, train_id
 from langmerge.plan.keys import CONTINUED, adapter_used
 from langmerge.plan.weighting import by_inverse_norm, resolved
 from langmerge.tasks.predictions import PREDICTIONS_FILE, write_predictions
@@ -337,6 +338,8 @@ class Workbench:
     def _evaluate(self, job: Job) -> Produced:
         assert job.language is not None
         assert job.split is not None
+        if job.model == ROUTED:
+            return self._evaluate_routed(job)
         task = self._project.tasks[job.task]
         adapter = adapter_used(job, self._project, self._planner.facts)
         base = self._base_with(adapter)
@@ -355,6 +358,41 @@ class Workbench:
         output = self._store.put(build)
         facts = {"adapter": adapter, "metrics": values, "rows": len(rows)}
         ledger = {"rows": len(rows), "tokens": tokens, "batch_tokens": batch_tokens}
+        return Produced(output, facts, ledger)
+
+    def _evaluate_routed(self, job: Job) -> Produced:
+        """Have each row answered by the adapter of the language that it looks like."""
+        assert job.language is not None
+        assert job.split is not None
+        project, task = self._project, self._project.tasks[job.task]
+        base = self._base_with(None)
+        presenters = {
+            code: Presenter(task, code, Encoder(base.tokenizer, project.train_for(code).max_length))
+            for code in project.languages
+        }
+        adapters = {
+            code: Adapter.load(self._object_of(train_id(job.task, code, job.seed or 0)))
+            for code in project.languages
+        }
+        rows = self._rows(job.task, job.language, job.split)
+        found, batch_tokens = halving(
+            lambda size: predict_routed(base, presenters, adapters, rows, size),
+            project.evaluate.batch_tokens,
+        )
+        values = {m.name: m.value for m in task.measure(found.predictions, job.language)}
+
+        def build(folder: Path) -> None:
+            write_predictions(folder / PREDICTIONS_FILE, found.predictions)
+
+        output = self._store.put(build)
+        routing = {
+            name: getattr(found, name)
+            for name in (
+                "languages", "adapter_bytes", "switch_seconds", "identify_seconds", "identifier",
+            )
+        }  # fmt: skip
+        facts = {"adapter": None, "metrics": values, "rows": len(rows), "routing": routing}
+        ledger = {"rows": len(rows), "tokens": found.tokens, "batch_tokens": batch_tokens}
         return Produced(output, facts, ledger)
 
     def _training_set(

@@ -56,7 +56,7 @@ def written(task: Task, row: Row, generated: GeneratedText) -> Prediction:
         id=row.id,
         group=row.group,
         target=row.target,
-        source=_source(row),
+        source=source(row),
         answer=_answer(row, candidates) if candidates else None,
         candidates=tuple(candidates),
         text=generated.text,
@@ -71,7 +71,7 @@ def scored(task: Task, row: Row, scores: Sequence[float]) -> Prediction:
         id=row.id,
         group=row.group,
         target=row.target,
-        source=_source(row),
+        source=source(row),
         answer=_answer(row, candidates),
         candidates=tuple(candidates),
         scores=tuple(round(score, 6) for score in scores),
@@ -82,7 +82,7 @@ def _answer(row: Row, candidates: Sequence[str]) -> int:
     return candidates.index(row.target) if row.answer is None else row.answer
 
 
-def _source(row: Row) -> str:
+def source(row: Row) -> str:
     """Return the text an answer could have been copied from."""
     parts = [*row.fields.values(), *(content for _, content in row.messages)]
     return "\n".join(parts)

@@ -14,6 +14,7 @@ Kind = Literal["data", "train", "merge", "evaluate"]
 BASE = "base"
 INDIVIDUAL = "individual"
 BEST_SINGLE = "best-single"
+ROUTED = "routed"
 COMBINED = COMBINED_NAME
 COMBINED_CONTINUED = CONTINUED_NAME
 
@@ -124,25 +125,16 @@ def _seed_jobs(project: Project, task: str, seed: int) -> Iterator[Job]:
         for language in languages:
             yield evaluation(task, adapter_of(language), language, seed=seed, split="dev")
     for recipe in project.merge:
-        needs = tuple(train_id(task, language, seed) for language in languages)
-        if project.chooses_on_dev(task, recipe):
-            needs += tuple(data_id(task, language) for language in languages)
-        if project.merge[recipe].weights == "size":
-            needs += tuple(data_id(task, language) for language in languages)
-        if project.merge[recipe].weights == "gain":
-            for language in languages:
-                needs += (
-                    evaluate_id(task, BASE, language, None, "dev"),
-                    evaluate_id(task, adapter_of(language), language, seed, "dev"),
-                )
         yield Job(
             merge_id(task, recipe, seed), "merge", task, None, merged(recipe), recipe, seed,
-            needs=needs,
+            needs=_needs_of_merge(project, task, recipe, seed),
         )  # fmt: skip
         yield from _evaluations(project, task, merged(recipe), seed, recipe)
         if (recipe, seed) == (project.released_recipe, project.seeds_for(task)[0]):
             yield from _gate_evaluations(project, task, seed, recipe)
     yield from _adapter_evaluations(project, task, seed)
+    if ROUTED in project.compare:
+        yield from _routed(project, task, seed)
     if BEST_SINGLE in project.compare:
         yield from _best_single(project, task, seed)
     needs = tuple(data_id(task, language) for language in languages)
@@ -152,6 +144,21 @@ def _seed_jobs(project: Project, task: str, seed: int) -> Iterator[Job]:
             yield Job(name, "train", task, None, model, None, seed, needs=needs)
             yield from _evaluations(project, task, model, seed)
             needs += (name,)  # What is continued is the combined model.
+
+
+def _needs_of_merge(project: Project, task: str, recipe: str, seed: int) -> tuple[str, ...]:
+    """Return the ids of the jobs that a merge uses: adapters, and what recipe and weights need."""
+    languages = tuple(project.languages)
+    needs = [train_id(task, language, seed) for language in languages]
+    weights = project.merge[recipe].weights
+    if project.chooses_on_dev(task, recipe) or weights == "size":
+        needs += [data_id(task, language) for language in languages]
+    if weights == "gain":
+        needs += [evaluate_id(task, BASE, language, None, "dev") for language in languages]
+        needs += [
+            evaluate_id(task, adapter_of(language), language, seed, "dev") for language in languages
+        ]
+    return tuple(needs)
 
 
 def _evaluations(
@@ -181,6 +188,14 @@ def _adapter_evaluations(project: Project, task: str, seed: int) -> Iterator[Job
             for language in project.languages:
                 if language != adapter or INDIVIDUAL not in project.compare:
                     yield evaluation(task, adapter_of(adapter), language, seed=seed, split="test")
+
+
+def _routed(project: Project, task: str, seed: int) -> Iterator[Job]:
+    """Yield the evaluations of the adapters behind an identifier of languages."""
+    trained = tuple(train_id(task, adapter, seed) for adapter in project.languages)
+    for language in project.languages:
+        job = evaluation(task, ROUTED, language, seed=seed, split="test")
+        yield Job(**{**vars(job), "needs": (*job.needs, *trained)})
 
 
 def _best_single(project: Project, task: str, seed: int) -> Iterator[Job]:

@@ -17,6 +17,7 @@ from langmerge.plan.graph import (
     BASELINES,
     BEST_SINGLE,
     INDIVIDUAL,
+    ROUTED,
     Job,
     Kind,
     adapter_of,
@@ -189,6 +190,8 @@ def _evaluate_document(
 ) -> dict[str, Any]:
     assert job.language is not None
     assert job.split is not None
+    if job.model == ROUTED:
+        return {**_routed(job, project, facts), "base": base.identity()}
     return {
         "base": base.identity(),
         "adapter": adapter_used(job, project, facts),
@@ -196,6 +199,26 @@ def _evaluate_document(
         "data": _split_digest(facts, job.task, job.language, job.split),
         "task": project.tasks[job.task].evaluation_identity(job.language),
         "max_length": project.train_for(job.language).max_length,
+        "dtype": project.train.dtype,
+    }
+
+
+def _routed(job: Job, project: Project, facts: Mapping[str, Facts]) -> dict[str, Any]:
+    """Return what routed answers depend on, beside the base: every language's adapter and prompt.
+
+    The identifier's version is recorded, not keyed.
+    """
+    assert job.language is not None
+    assert job.split is not None
+    languages, task = project.languages, project.tasks[job.task]
+    return {
+        "adapter": {
+            code: facts[train_id(job.task, code, job.seed or 0)]["output"] for code in languages
+        },
+        "language": job.language,
+        "data": _split_digest(facts, job.task, job.language, job.split),
+        "task": {code: task.evaluation_identity(code) for code in languages},
+        "max_length": {code: project.train_for(code).max_length for code in languages},
         "dtype": project.train.dtype,
     }
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from langmerge.plan.graph import BASE, BEST_SINGLE, COMBINED, INDIVIDUAL
+from langmerge.plan.graph import BASE, BEST_SINGLE, COMBINED, INDIVIDUAL, ROUTED
 from langmerge.report.words import listed, signed
 from langmerge.results import Comparison, Difference
 
@@ -20,6 +20,7 @@ Outcome = Literal["parity", "better", "worse", "undecided"]
 _OTHERS = {
     COMBINED: "the model trained on all languages together",
     INDIVIDUAL: "each language's own adapter",
+    ROUTED: "the adapter of the language that a text looks like",
     BEST_SINGLE: "the best single adapter used for every language",
     BASE: "the base model",
 }

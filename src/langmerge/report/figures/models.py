@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from langmerge.plan.graph import BASE, BEST_SINGLE, COMBINED, COMBINED_CONTINUED, INDIVIDUAL
+from langmerge.plan.graph import BASE, BEST_SINGLE, COMBINED, COMBINED_CONTINUED, INDIVIDUAL, ROUTED
 from langmerge.report.drawing import Marker, Shape, Style
 
 _LOOKS: dict[str, tuple[Shape, Style]] = {
     BASE: ("triangle", "base"),
     INDIVIDUAL: ("diamond", "individual"),
+    ROUTED: ("diamond", "single"),
     BEST_SINGLE: ("down", "single"),
     COMBINED: ("square", "combined"),
     COMBINED_CONTINUED: ("square", "single"),

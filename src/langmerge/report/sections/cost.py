@@ -13,6 +13,7 @@ from langmerge.plan.graph import (
     COMBINED,
     COMBINED_CONTINUED,
     INDIVIDUAL,
+    ROUTED,
     merge_id,
     merged,
     train_id,
@@ -99,7 +100,7 @@ def _price(
     if len(known) < len(trained):
         return None
     merging: float | None = 0.0
-    if model not in (INDIVIDUAL, BEST_SINGLE):
+    if model not in (INDIVIDUAL, ROUTED, BEST_SINGLE):
         merging = seconds.get(merge_id(task, model.removeprefix(merged("")), seed))
     return None if merging is None else (sum(known) + merging, fmean(known) + merging)
 
