@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -141,7 +142,7 @@ def test_recipes_are_listed_and_shown() -> None:
         assert name in shown
     as_json = json.loads(invoke("recipes", "--json"))
     assert {each["name"] for each in as_json} == set(RECIPES)
-    assert "CC BY 3.0" in invoke("recipes", "wiki-lingua")
+    assert "CC BY-NC-SA 3.0" in invoke("recipes", "wiki-lingua")
     assert json.loads(invoke("recipes", "xcopa", "--json"))["hub"]["path"] == "cambridgeltl/xcopa"
     with pytest.raises(UserError, match="did you mean 'xcopa'"):
         recipe_named("xcopaa")
@@ -159,6 +160,10 @@ def test_every_recipe_is_complete() -> None:
             "dev",
             "test",
         }
+        if recipe.hub is not None and re.fullmatch("[0-9a-f]{40}", recipe.hub.revision) is None:
+            assert recipe.hub.revision == "refs/convert/parquet"
+            assert "--revision" in recipe.schema
+            assert recipe.hub.files is not None
         assert bool(recipe.labels) == (recipe.task == "classification")
 
 

@@ -27,7 +27,7 @@ RECIPE = Recipe(
         "tw": "twi",
         "yo": "yor",
     },
-    licence="CC BY 4.0 by its paper; the cards name CC BY-NC-SA 2.0: take the narrower one",
+    licence="read its card; the copy at masakhane/afrisenti names CC BY-NC-SA 2.0",
     size="1,800 (sw) to 22,000 (ha) tweets a language",
     page="https://huggingface.co/datasets/shmuhammad/AfriSenti-twitter-sentiment",
     schema="the way mteb reads it (tweet, label), and the files of the Hub's Parquet branch, which "

@@ -62,15 +62,15 @@ RECIPE = Recipe(
     licence="CC BY-SA 4.0",
     size="900 questions on 488 passages a language",
     page="https://huggingface.co/datasets/facebook/belebele",
-    schema="dataset_info of copies of the set; main holds JSON Lines. Pin its commit with "
-    "--revision: the 'Files' page shows it",
+    schema="dataset_info of copies of the set; JSON Lines at the pinned commit, which is the one "
+    "that mteb reads",
     leakage="a group is a passage, told by its link, which is the same in every language. The set "
     "is one test split; the shares are ours, so scores are not those of its leaderboards",
     parts={"test": {"train": 0.6, "dev": 0.1, "test": 0.3}},
     fetch=fetch_table,
     hub=HubTable(
         path="facebook/belebele",
-        revision="main",
+        revision="75b399394a9803252cfec289d103de462763db7c",
         fields={"question": "{flores_passage}\n{question}", "answer": "correct_answer_num"},
         choices=("mc_answer1", "mc_answer2", "mc_answer3", "mc_answer4"),
         first_answer=1,

@@ -21,8 +21,8 @@ RECIPE = Recipe(
         "ru": "ru",
         "zh": "zh",
     },
-    licence="named 'other' by its card, because it builds on ConceptNet (CC BY-SA 4.0); read it",
-    size="some 8,000 to 16,000 questions a language",
+    licence="'other' by its card: read it there",
+    size="about 2 MB of questions a language",
     page="https://huggingface.co/datasets/yusuke1997/mCSQA",
     schema="the columns of CommonsenseQA, which its paper (arXiv 2406.04215) follows; files "
     "and the commit as its history shows them, Parquet on main",

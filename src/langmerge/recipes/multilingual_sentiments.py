@@ -27,7 +27,7 @@ RECIPE = Recipe(
         "zh": "chinese",
     },
     licence="Apache-2.0 by its card; its sources have terms of their own",
-    size="3,000 to 290,000 texts a language",
+    size="about 3,000 texts in most languages, many more in id, ja and zh",
     page="https://huggingface.co/datasets/tyqiangz/multilingual-sentiments",
     schema="the script of its main branch (text, source, label); the Hub's Parquet branch is read. "
     "Pin a commit of that branch with --revision: the set's 'Files' page shows it",

@@ -22,7 +22,7 @@ RECIPE = Recipe(
         "it": "italian",
         "pt": "portuguese",
     },
-    licence="CC BY 3.0 by its paper; the card names none, so read the sources' terms",
+    licence="none named by its card; gathered from sets with terms of their own",
     size="1,839 train, 324 validation and 870 test tweets a language",
     page="https://huggingface.co/datasets/cardiffnlp/tweet_sentiment_multilingual",
     schema="the card (text, label); its main branch holds a script, so the Hub's Parquet branch is "

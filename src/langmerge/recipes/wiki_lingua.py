@@ -33,7 +33,7 @@ RECIPE = Recipe(
         "vi": "vietnamese",
         "zh": "chinese",
     },
-    licence="CC BY 3.0",
+    licence="CC BY 3.0 by its card; wikiHow's own texts are under CC BY-NC-SA 3.0",
     size="1,500 (tr) to 58,000 (en) articles a language, one row for each of their sections",
     page="https://huggingface.co/datasets/esdurmus/wiki_lingua",
     schema="dataset_info of the card at the pinned commit; main holds Parquet, no script is run",
@@ -43,7 +43,7 @@ RECIPE = Recipe(
     fetch=fetch_table,
     hub=HubTable(
         path="esdurmus/wiki_lingua",
-        revision="2dba8f024cfd5c6e0176d39eed47ecdf33094395",
+        revision="f214d709f9d1ae47e3051fa71c0c0c14e62b01a6",
         fields={"text": "document", "summary": "summary"},
         explode="article",
         # The English configuration has no english_url: its own url is it.

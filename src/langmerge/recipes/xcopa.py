@@ -28,8 +28,8 @@ RECIPE = Recipe(
     size="600 questions a language: 100 of its validation, of which train and dev are made, and "
     "500 of its test",
     page="https://huggingface.co/datasets/cambridgeltl/xcopa",
-    schema="dataset_info of the card; main holds Parquet. Pin its commit with --revision: the "
-    "'Files' page shows it",
+    schema="the columns that its loading script and evaluation harnesses use; the pinned commit of "
+    "main holds Parquet",
     leakage="a group is a question, told by its number, which is the same in every language. Its "
     "test split stays the test split; train and dev are its validation split",
     # Numbers start anew in each of its splits, so a number is no name by itself.
@@ -37,7 +37,7 @@ RECIPE = Recipe(
     fetch=fetch_table,
     hub=HubTable(
         path="cambridgeltl/xcopa",
-        revision="main",
+        revision="042f78955ba48e6404616762fa6e05e839c3907a",
         fields={"question": "{premise} {question}", "answer": "label"},
         choices=("choice1", "choice2"),
         group=("idx",),
