@@ -31,11 +31,14 @@ class Pretender:
         baselines: bool = False,
         languages: tuple[str, ...] = (),
         steps: tuple[str, ...] = (),
+        remake_ancestor: bool = False,
     ) -> Planner:
         project = load_project(self.project_file)
         scope = Scope.of(project, languages, steps)
         store, lock = Store(project.store_folder), Lock.load(project.folder)
-        return Planner(project, base, store, lock, baselines, scope)
+        return Planner(
+            project, base, store, lock, baselines, scope, remake_ancestor=remake_ancestor
+        )
 
     def set(self, section: str) -> None:
         """Add a section to the project file."""

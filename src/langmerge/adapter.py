@@ -321,11 +321,23 @@ class Adapter:
     @property
     def norm(self) -> float:
         """The Frobenius norm of all changes together; reads every factor."""
+        return self.distance(None)
+
+    def distance(self, start: Adapter | None) -> float:
+        """Return the Frobenius norm of how far all changes are from another adapter's.
+
+        Args:
+            start: an adapter of no other modules; None for one that changes nothing.
+        """
         total = 0.0
         for module in self.modules:
             f = self.factors(module)
-            b, a = f.b.double(), f.a.double()
-            total += f.scale**2 * float(((b.T @ b) * (a @ a.T)).sum())
+            b, a = f.b.double() * f.scale, f.a.double()
+            if start is not None and module in start.shapes:
+                s = start.factors(module)
+                b = torch.cat([b, -s.b.double() * s.scale], dim=1)
+                a = torch.cat([a, s.a.double()], dim=0)
+            total += float(((b.T @ b) * (a @ a.T)).sum())
         return math.sqrt(max(total, 0.0))
 
     def save(self, folder: str | Path) -> Path:

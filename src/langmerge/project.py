@@ -29,14 +29,15 @@ from langmerge.settings import Seeds, Settings, explain, load_yaml
 from langmerge.tasks import AnyTask, Task
 from langmerge.tasks.base import DEFAULT
 from langmerge.tracking.config import TrackingSettings
-from langmerge.train.config import LoraSettings, TrainConfig
+from langmerge.train.config import AdapterSettings, LoraSettings, TrainConfig, TrainSettings
 
 PROJECT_FILE = "langmerge.yaml"
 COMBINED_NAME = "combined"
 CONTINUED_NAME = "combined-continued"
+ANCESTOR_NAME = "ancestor"
 
 Comparison = Literal[
-    "base", "individual", "routed", "best-single", "combined", "combined-continued"
+    "base", "individual", "routed", "best-single", "combined", "combined-continued", "ancestor"
 ]
 
 
@@ -179,9 +180,9 @@ class Project(Settings):
     """A list of names, or a mapping where a language does something differently."""
     tasks: Mapping[Name, AnyTask] = Field(min_length=1)
     """By name; each has adapters and merges of its own."""
-    adapter: LoraSettings = LoraSettings()
-    """Shape and scale of the adapters."""
-    train: TrainConfig = TrainConfig()
+    adapter: AdapterSettings = AdapterSettings()
+    """Shape and scale of the adapters, and what they start from."""
+    train: TrainSettings = TrainSettings()
     """How adapters are trained."""
     update: UpdateSettings = UpdateSettings()
     """How a language is trained again."""
@@ -247,12 +248,13 @@ class Project(Settings):
 
     @model_validator(mode="after")
     def _names_agree(self) -> Project:
-        for name in (COMBINED_NAME, CONTINUED_NAME):
+        for name in (COMBINED_NAME, CONTINUED_NAME, ANCESTOR_NAME):
             if name in self.languages:
                 raise ValueError(f"languages: '{name}' is the name of a model; choose another")
         if CONTINUED_NAME in self.compare and COMBINED_NAME not in self.compare:
             raise ValueError(f"compare: {CONTINUED_NAME} continues {COMBINED_NAME}; add that too")
         _check_override("update.train", TrainConfig, self.update.train)
+        _check_override("train.ancestor.train", TrainConfig, self.train.ancestor.train)
         for language, settings in self.languages.items():
             _check_known(settings.data, self.tasks, f"languages.{language}.data", "task")
             self._check_overrides(language)
@@ -282,8 +284,28 @@ class Project(Settings):
         _check_known([self.released_recipe], self.merge, "release.recipe", "recipe")
         return self
 
+    @model_validator(mode="after")
+    def _ancestor_is_there(self) -> Project:
+        if ANCESTOR_NAME in self.compare and not self.has_ancestor:
+            raise ValueError(
+                "compare: ancestor is what languages start from with adapter.init: ancestor; "
+                "set that, or take it out"
+            )
+        return self
+
     def _check_overrides(self, language: str) -> None:
         where = f"languages.{language}"
+        for section, key in (("adapter", "init"), ("train", "ancestor")):
+            if key in getattr(self.languages[language], section):
+                raise ValueError(
+                    f"{where}.{section}.{key}: it says what all languages have in common; "
+                    f"set {section}.{key} instead"
+                )
+        if self.has_ancestor and (own := sorted(_SHAPE & self.languages[language].adapter.keys())):
+            raise ValueError(
+                f"{where}.adapter.{own[0]}: with adapter.init: ancestor all languages start from "
+                f"one adapter and have its shape; set adapter.{own[0]} instead"
+            )
         _check_override(f"{where}.adapter", LoraSettings, self.languages[language].adapter)
         _check_override(f"{where}.train", TrainConfig, self.languages[language].train)
 
@@ -306,15 +328,39 @@ class Project(Settings):
         """Return the LoRA settings of a language; of the combined model for None."""
         overrides = self.languages[language].adapter if language else {}
         if not overrides:
-            return self.adapter
-        return LoraSettings(**{**self.adapter.model_dump(exclude_unset=True), **overrides})
+            return self._shape
+        return LoraSettings(**{**self._shape.model_dump(exclude_unset=True), **overrides})
 
     def train_for(self, language: str | None) -> TrainConfig:
         """Return the training settings of a language; of the combined model for None."""
         overrides = self.languages[language].train if language else {}
         if not overrides:
-            return self.train
-        return TrainConfig(**{**self.train.model_dump(exclude_unset=True), **overrides})
+            return self._training
+        return TrainConfig(**{**self._training.model_dump(exclude_unset=True), **overrides})
+
+    def ancestor_train(self) -> TrainConfig:
+        """Return the training settings of the adapter that all languages start from.
+
+        It takes all its steps: a short run has nothing to stop early for.
+        """
+        own = self._training.model_dump(exclude_unset=True)
+        whole = {"eval_steps": 0, "early_stopping_patience": 0}
+        return TrainConfig(**{**own, **self.train.ancestor.train, **whole})
+
+    @cached_property
+    def _shape(self) -> LoraSettings:
+        """The shape of adapters, without what they start from."""
+        return LoraSettings(**self.adapter.model_dump(exclude_unset=True, exclude={"init"}))
+
+    @cached_property
+    def _training(self) -> TrainConfig:
+        """The training settings, without those of the ancestor."""
+        return TrainConfig(**self.train.model_dump(exclude_unset=True, exclude={"ancestor"}))
+
+    @property
+    def has_ancestor(self) -> bool:
+        """Whether all languages start from one trained adapter."""
+        return self.adapter.init == "ancestor"
 
     def continuing_train_for(self, language: str | None) -> TrainConfig:
         """Return the training settings with which a language's last adapter is continued."""
@@ -353,6 +399,10 @@ class Project(Settings):
     def released_recipe(self) -> str:
         """The recipe of the merged model that is released."""
         return self.release.recipe or next(iter(self.merge))
+
+
+_SHAPE = LoraSettings.model_fields.keys() - {"lora_dropout"}
+"""What of an adapter's settings those that merge with an ancestor have in common with it."""
 
 
 def load_project(path: Path) -> Project:

@@ -26,6 +26,7 @@ from langmerge.plan.graph import (
     BASELINES,
     BEST_SINGLE,
     INDIVIDUAL,
+    JOINT,
     ROUTED,
     merged,
     train_id,
@@ -49,7 +50,7 @@ from langmerge.workspace import Workspace
 
 RESULTS_FILE = "results.json"
 _BOOTSTRAP_SEED = 0
-_COMPARED_WITH = (BASE, INDIVIDUAL, ROUTED, BEST_SINGLE, *BASELINES)
+_COMPARED_WITH = (BASE, INDIVIDUAL, ROUTED, BEST_SINGLE, *JOINT)
 
 
 class _Part(BaseModel):

@@ -10,9 +10,11 @@ from langmerge.data import Row, read_rows
 from langmerge.errors import ProjectError, did_you_mean
 from langmerge.plan import plan
 from langmerge.plan.graph import (
+    ANCESTOR,
     BASE,
     BASELINES,
     INDIVIDUAL,
+    JOINT,
     data_id,
     merge_id,
     merged,
@@ -104,7 +106,8 @@ def select(
         project_file: the project.
         task: may be left out where the project has one only.
         language: may be left out where the project has one only.
-        model: `base`, `individual`, `combined` or `merged:RECIPE`; the first recipe by default.
+        model: `base`, `individual`, `combined`, `merged:RECIPE`, or `ancestor` where languages
+            start from one; the first recipe by default.
         any_language: take the first language where none is given and the model serves them all.
 
     Raises:
@@ -117,7 +120,10 @@ def select(
         language = next(iter(project.languages))
     language = one_of(language, project.languages, "language")
     recipes = [merged(recipe) for recipe in project.merge]
-    model = one_of(model or recipes[0], [*recipes, BASE, INDIVIDUAL, *BASELINES], "model")
+    ancestor = (ANCESTOR,) if project.has_ancestor else ()
+    model = one_of(
+        model or recipes[0], [*recipes, BASE, INDIVIDUAL, *BASELINES, *ancestor], "model"
+    )
     return Models(workspace).select(task, language, model)
 
 
@@ -128,7 +134,7 @@ def _made_by(project: Project, task: str, language: str, model: str) -> str | No
         return None
     if model == INDIVIDUAL:
         return train_id(task, language, seed)
-    if model in BASELINES:
+    if model in JOINT:
         return train_id(task, model, seed)
     return merge_id(task, model.partition(":")[2], seed)
 

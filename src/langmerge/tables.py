@@ -9,10 +9,11 @@ from statistics import fmean
 
 from langmerge.metrics.base import settings_that_differ
 from langmerge.plan.graph import (
+    ANCESTOR,
     BASE,
-    BASELINES,
     BEST_SINGLE,
     INDIVIDUAL,
+    JOINT,
     ROUTED,
     adapter_of,
     merged,
@@ -24,7 +25,7 @@ METRIC_NAMES = {
     "accuracy_norm": "accuracy (log-likelihood per byte)",
     "rougeL": "ROUGE-L",
 }
-_ORDER = (BASE, INDIVIDUAL, ROUTED, BEST_SINGLE, *BASELINES)
+_ORDER = (BASE, INDIVIDUAL, ROUTED, BEST_SINGLE, *JOINT)
 
 
 @dataclass(frozen=True)
@@ -148,11 +149,14 @@ def _same_table(score: Score, average: Average) -> bool:
 
 
 def _training_cost(found: Results, average: Average) -> tuple[str, str]:
-    """Return seconds and tokens of the training behind a model: all adapters', or a baseline's."""
+    """Return seconds and tokens of the training behind a model: all adapters', or a joint one's.
+
+    What all adapters started from is part of theirs.
+    """
     if average.model == BASE:
         return "", ""
-    own = average.model if average.model in BASELINES else None
-    trained = [job for job in _training_jobs(found, average.task) if _baseline(job) == own]
+    own = {average.model} if average.model in JOINT else {None, ANCESTOR}
+    trained = [job for job in _training_jobs(found, average.task) if _joint(job) in own]
     seconds = sum(job.seconds or 0 for job in trained)
     tokens = sum(job.tokens or 0 for job in trained)
     more = "+?" if any(job.seconds is None for job in trained if job.outcome in _USED) else ""
@@ -167,9 +171,9 @@ def _training_jobs(found: Results, task: str) -> list[JobCost]:
     return [job for job in found.jobs if job.id.startswith(f"train/{task}/")]
 
 
-def _baseline(job: JobCost) -> str | None:
-    """Return which model trained on all languages a job trained, if it did."""
-    return next((model for model in BASELINES if f"/{model}/" in job.id), None)
+def _joint(job: JobCost) -> str | None:
+    """Return which model of rows of all languages a job trained, if it did."""
+    return next((model for model in JOINT if f"/{model}/" in job.id), None)
 
 
 def _routing_notes(found: Results, task: str) -> Iterator[str]:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langmerge.data import Row, changes_between, row_digest, rows_to_learn
+from langmerge.data import Row, changes_between, row_digest, rows_to_learn, share_of_rows
 
 
 def row(text: str, id: str = "") -> Row:
@@ -54,3 +54,19 @@ def test_a_replayed_share_is_rounded_up_and_stays_when_rows_come(
     replayed = len(chosen) - new
     assert replayed == math.ceil(replay * old)
     assert with_more[: len(chosen)] == chosen
+
+
+def test_a_share_of_rows_is_drawn_by_content_and_seed() -> None:
+    every = rows(*"abcdefghij")
+    chosen = share_of_rows(every, 0.25, seed=1)
+
+    assert len(chosen) == 3
+    assert [row for row in every if row in chosen] == list(chosen)
+    assert share_of_rows(every[::-1], 0.25, seed=1) == chosen[::-1]
+    assert any(share_of_rows(every, 0.25, seed=seed) != chosen for seed in range(20))
+    assert share_of_rows(every, 1.0, seed=1) == every
+    assert len(share_of_rows(every, 0.0001, seed=1)) == 1
+    # A larger share holds a smaller one.
+    larger = share_of_rows(every, 0.5, seed=1)
+    assert len(larger) == 5
+    assert all(row in larger for row in chosen)

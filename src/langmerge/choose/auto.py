@@ -44,6 +44,7 @@ def choose(
     max_lengths: Mapping[str, int],
     batch_tokens: int,
     seed: int,
+    ancestor: Path | None = None,
     journal: Path | None = None,
     on_progress: Callable[[int, int, str], None] | None = None,
 ) -> Choice:
@@ -58,6 +59,7 @@ def choose(
         max_lengths: of prompts, by language.
         batch_tokens: tokens in memory at once.
         seed: of random masks.
+        ancestor: the folder of what the adapters started from, if anything.
         journal: where answers are kept while the choice goes on.
         on_progress: called with (candidates done, candidates in all, the best so far).
 
@@ -68,7 +70,8 @@ def choose(
     name, of_task = task
     kept = {code: resident(Adapter.load(folder)) for code, folder in adapters.items()}
     units = [Unit.of(UnitName(name, code), of_task, rows[code], racing) for code in languages]
-    with Bench(base, {name: kept}, max_lengths, batch_tokens) as bench:
+    starts = {} if ancestor is None else {name: resident(Adapter.load(ancestor))}
+    with Bench(base, {name: kept}, max_lengths, batch_tokens, starts) as bench:
         contest = Contest(bench, units, languages, Journal(journal), Objective(), racing, seed)
         for done, settings in enumerate(candidates, start=1):
             contest.enter(Candidate(settings))

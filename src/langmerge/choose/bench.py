@@ -75,12 +75,14 @@ class Bench:
         adapters: by task, those of the languages in the order that weights are given in.
         max_lengths: of prompts, by language.
         batch_tokens: tokens in memory at once.
+        ancestors: by task, what the adapters started from, if anything.
     """
 
     base: BaseModel
     adapters: Mapping[str, Mapping[str, Adapter]]
     max_lengths: Mapping[str, int]
     batch_tokens: int = 2048
+    ancestors: Mapping[str, Adapter] = field(default_factory=dict)
     size: int | None = None
     """Entries of the adapter that the last merge would be."""
     _on: object = None
@@ -113,6 +115,7 @@ class Bench:
             recipe.method,
             recipe.as_options(),
             device=str(self.base.device),
+            ancestor=self.ancestors.get(task),
         )
         sizes: list[int] = []
         self._folding.enter_context(changed(self._changes(merger, sizes)))

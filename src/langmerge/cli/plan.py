@@ -36,16 +36,24 @@ BaselinesOption = Annotated[
     bool, typer.Option("--baselines", help="Also retrain baselines that newer data made stale.")
 ]
 
+RemakeOption = Annotated[
+    bool,
+    typer.Option("--remake-ancestor", help="Make anew what languages start from; all retrain."),
+]
 
-def plan(
+
+def plan(  # noqa: PLR0917 - a verb's options, given by name
     project: ProjectOption = DEFAULT_PROJECT,
     baselines: BaselinesOption = False,
+    remake_ancestor: RemakeOption = False,
     target_language: TargetOption = None,
     only: OnlyOption = None,
     json: JsonOption = False,
 ) -> None:
     """Show what `langmerge run` would do, why, and about how long it takes; nothing is run."""
-    workspace = open_workspace(project, baselines, target_language or (), only or ())
+    workspace = open_workspace(
+        project, baselines, target_language or (), only or (), remake_ancestor=remake_ancestor
+    )
     decisions, estimate = plan_of(workspace)
     if json:
         show_json([decision.to_json() for decision in decisions])

@@ -17,7 +17,14 @@ from langmerge.cli._console import (
     show_warnings,
 )
 from langmerge.cli._progress import ProgressDisplay
-from langmerge.cli.plan import BaselinesOption, OnlyOption, TargetOption, plan_of, summary
+from langmerge.cli.plan import (
+    BaselinesOption,
+    OnlyOption,
+    RemakeOption,
+    TargetOption,
+    plan_of,
+    summary,
+)
 from langmerge.cli.results import show_results
 from langmerge.engine import Run
 from langmerge.errors import JobsFailed
@@ -27,6 +34,7 @@ from langmerge.workspace import open_workspace
 def run(  # noqa: PLR0917 - a verb's options, given by name
     project: ProjectOption = DEFAULT_PROJECT,
     baselines: BaselinesOption = False,
+    remake_ancestor: RemakeOption = False,
     target_language: TargetOption = None,
     only: OnlyOption = None,
     no_wait: Annotated[
@@ -42,6 +50,7 @@ def run(  # noqa: PLR0917 - a verb's options, given by name
         steps=only or (),
         wait=not no_wait,
         track=track,
+        remake_ancestor=remake_ancestor,
     )
     show_results(project)
     finish(outcome)
@@ -68,6 +77,7 @@ def run_project(
     steps: Iterable[str] = (),
     wait: bool = True,
     track: str | None = None,
+    remake_ancestor: bool = False,
 ) -> Run:
     """Plan first, so that bad input stops everything before anything expensive; then run.
 
@@ -78,6 +88,7 @@ def run_project(
         steps: do only `train`, `merge` or `evaluate`; none means all.
         wait: while another process is at work on the project, wait for it.
         track: the tracker that records the run, or `none`; what the project file says by default.
+        remake_ancestor: make anew what all languages start from.
 
     Raises:
         UserError: if the project or its data is wrong.
@@ -88,7 +99,7 @@ def run_project(
     from langmerge.tracking.observers import Observers
     from langmerge.tracking.recorder import recording
 
-    workspace = open_workspace(path, baselines, languages, steps)
+    workspace = open_workspace(path, baselines, languages, steps, remake_ancestor=remake_ancestor)
     decisions, estimate = plan_of(workspace)
     out.print(summary(decisions, estimate, workspace.project.cost.price_per_hour))
     running = {decision.job.kind for decision in decisions if decision.action == "run"}

@@ -1,6 +1,12 @@
 """Data in the shapes people have, turned into one internal form."""
 
-from langmerge.data.changes import RowChanges, changes_between, row_digest, rows_to_learn
+from langmerge.data.changes import (
+    RowChanges,
+    changes_between,
+    row_digest,
+    rows_to_learn,
+    share_of_rows,
+)
 from langmerge.data.checks import (
     Finding,
     Overlap,
@@ -36,5 +42,6 @@ __all__ = [
     "records",
     "row_digest",
     "rows_to_learn",
+    "share_of_rows",
     "write_rows",
 ]

@@ -63,5 +63,19 @@ def rows_to_learn(
     )
 
 
+def share_of_rows(rows: Sequence[Row], share: float, seed: int) -> tuple[Row, ...]:
+    """Return a share of rows, rounded up, in their order; drawn by their content and the seed.
+
+    Args:
+        rows: a language's rows.
+        share: above 0, to 1; of the rows that differ.
+        seed: of the draw.
+    """
+    digests = [row_digest(row) for row in rows]
+    ranked = sorted(set(digests), key=partial(_drawn, seed))
+    chosen = set(ranked[: math.ceil(share * len(ranked))])
+    return tuple(row for row, digest in zip(rows, digests, strict=True) if digest in chosen)
+
+
 def _drawn(seed: int, digest: str) -> bytes:
     return hashlib.sha256(f"{seed}:{digest}".encode()).digest()

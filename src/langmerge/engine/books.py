@@ -15,7 +15,7 @@ from langmerge.engine.ledger import Ledger
 from langmerge.engine.outcomes import JobResult, Observer, Outcome, Run
 from langmerge.errors import FATAL, LangmergeError, StorageError
 from langmerge.plan import Decision, Job, Planner, job_graph
-from langmerge.plan.graph import BASELINES, train_id
+from langmerge.plan.graph import JOINT, train_id
 from langmerge.store import Action
 
 
@@ -46,7 +46,7 @@ class Books:
         Raises:
             StorageError: if the store cannot be written.
         """
-        for need in job.needs:
+        for need in self._planner.needs(job):
             if self.run.results[need].outcome in ("failed", "skipped"):
                 decision = Decision(job, "run", f"needs {need}")
                 self._close(JobResult(decision, "skipped", problem=f"needs {need}, which failed"))
@@ -92,12 +92,12 @@ class Books:
             StorageError: if the lock cannot be written.
         """
         known = {job.id for job in self.jobs}
-        # A baseline stays pinned while it is left out of `compare`.
+        # What is pinned stays so while the project file does not ask for it.
         project = self._planner.project
         pinned = {
             train_id(task, model, seed)
             for task in project.tasks
-            for model in BASELINES
+            for model in JOINT
             for seed in project.seeds_for(task)
         }
         self._planner.lock.update(self.run.actions(), known=known | pinned)

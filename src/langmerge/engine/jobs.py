@@ -13,7 +13,15 @@ from langmerge.adapter import Adapter
 from langmerge.canonical import digest_of
 from langmerge.check import training_set
 from langmerge.choose.auto import Choice, choose
-from langmerge.data import Row, Split, read_rows, row_digest, rows_to_learn, write_rows
+from langmerge.data import (
+    Row,
+    Split,
+    read_rows,
+    row_digest,
+    rows_to_learn,
+    share_of_rows,
+    write_rows,
+)
 from langmerge.durations import time_text
 from langmerge.encoding import Encoder, Example
 from langmerge.errors import FATAL, DataError
@@ -26,14 +34,15 @@ from langmerge.merging.auto import AUTO, CANDIDATES, default_recipe, settings_of
 from langmerge.model import BaseModel, folded, load_base
 from langmerge.plan import Decision, Job, Planner
 from langmerge.plan.data import facts_of, identify_sources, read_splits
-from langmerge.plan.graph import ROUTED, data_id, train_id
-from langmerge.plan.keys import CONTINUED, adapter_used
+from langmerge.plan.graph import ANCESTOR, ROUTED, data_id, train_id
+from langmerge.plan.keys import CONTINUED, SEPARATE, SHARE, adapter_used, training_of
 from langmerge.plan.weighting import by_inverse_norm, resolved
 from langmerge.tasks.predictions import PREDICTIONS_FILE, write_predictions
 from langmerge.train.config import TrainConfig
 from langmerge.train.flops import peak_flops
 from langmerge.train.group import train_adapters
 from langmerge.train.lesson import Lesson, Manner, Outcome, StepTaken, TrainResult
+from langmerge.train.lora import separate_start
 from langmerge.train.record import TrainingRecord, read_record, write_record
 
 Progress = Callable[[Job, int, int, str], None]
@@ -179,7 +188,8 @@ class Workbench:
         """Return what a training is asked to learn; `together` are the trainings of its unit."""
         job, document = decision.job, decision.document
         assert document is not None
-        config, start, known = self._project.train_for(job.language), None, frozenset[str]()
+        config, known = training_of(job, self._project), frozenset[str]()
+        start = self._start(job, document)
         if CONTINUED in document:
             config = self._project.continuing_train_for(job.language)
             parent = self._store.object(document[CONTINUED]["from"])
@@ -255,6 +265,15 @@ class Workbench:
     def _languages_of(self, job: Job) -> list[str]:
         return sorted(self._project.languages) if job.language is None else [job.language]
 
+    def _start(self, job: Job, document: Mapping[str, Any]) -> Adapter | None:
+        """Return what a training starts from; None for what all of a seed share."""
+        if ANCESTOR in document:
+            return Adapter.load(self._store.object(document[ANCESTOR]))
+        if document.get("init") == SEPARATE:
+            lora, language = self._project.adapter_for(job.language), job.language or ""
+            return separate_start(self._base_with(None), lora, job.seed or 0, language)
+        return None
+
     def _rows_to_learn(
         self, job: Job, document: Mapping[str, Any], known: frozenset[str]
     ) -> dict[str, tuple[Row, ...]]:
@@ -268,6 +287,11 @@ class Workbench:
             language: self._rows(job.task, language, "train")
             for language in self._languages_of(job)
         }
+        if SHARE in document:
+            return {
+                language: share_of_rows(of, document[SHARE], job.seed or 0)
+                for language, of in rows.items()
+            }
         if CONTINUED not in document:
             return rows
         chosen = {
@@ -286,12 +310,16 @@ class Workbench:
         adapters = {
             language: self._object_of(train_id(job.task, language, seed)) for language in languages
         }
+        ancestor = None
+        if self._project.has_ancestor:
+            ancestor = self._object_of(train_id(job.task, ANCESTOR, seed))
         if self._project.merge[job.recipe].weights == "norm":
-            norms = [Adapter.load(folder).norm for folder in adapters.values()]
+            start = None if ancestor is None else Adapter.load(ancestor)
+            norms = [Adapter.load(each).distance(start) for each in adapters.values()]
             recipe = replace(recipe, weights=by_inverse_norm(norms))
         choice = None
         if self._project.chooses_on_dev(job.task, job.recipe):
-            choice = self._choose(job, recipe, adapters, document, progress)
+            choice = self._choose(job, recipe, adapters, document, progress, ancestor=ancestor)
             recipe = choice.recipe
         elif recipe.method == AUTO:
             recipe = default_recipe(recipe, len(languages))
@@ -299,6 +327,7 @@ class Workbench:
             list(adapters.values()),
             recipe.method,
             on_progress=lambda done, total: progress(job, done, total, ""),
+            ancestor=ancestor,
             **recipe.as_options(),
         )
 
@@ -320,6 +349,8 @@ class Workbench:
         adapters: Mapping[str, Path],
         document: Mapping[str, Any],
         progress: Progress,
+        *,
+        ancestor: Path | None,
     ) -> Choice:
         """Choose a merge's recipe on dev."""
         return choose(
@@ -331,6 +362,7 @@ class Workbench:
             max_lengths={code: self._project.train_for(code).max_length for code in adapters},
             batch_tokens=self._project.evaluate.batch_tokens,
             seed=auto.seed,
+            ancestor=ancestor,
             journal=self._store.work(digest_of(document)) / "answers.jsonl",
             on_progress=lambda done, total, note: progress(job, done, total, note),
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 
 from langmerge.plan import Job
-from langmerge.plan.graph import INDIVIDUAL
+from langmerge.plan.graph import ANCESTOR, INDIVIDUAL
 
 Unit = tuple[Job, ...]
 """Jobs done together over one resident base: several trainings, or any one job."""
@@ -15,15 +15,15 @@ Unit = tuple[Job, ...]
 def units_of(jobs: Iterable[Job]) -> Iterator[Unit]:
     """Return jobs as units, in their order; trainings that stand together are one unit.
 
-    Only languages' own adapters train together: the models they are compared with are trained
-    alone, so that their bill is their own.
+    Only languages' own adapters train together, and before them what they start from: the models
+    they are compared with are trained alone, so that their bill is their own.
     """
-    for is_group, members in groupby(jobs, _trains_in_a_group):
-        if is_group:
+    for group, members in groupby(jobs, _group_of):
+        if group is not None:
             yield tuple(members)
         else:
             yield from ((job,) for job in members)
 
 
-def _trains_in_a_group(job: Job) -> bool:
-    return job.kind == "train" and job.model == INDIVIDUAL
+def _group_of(job: Job) -> str | None:
+    return job.model if job.kind == "train" and job.model in (INDIVIDUAL, ANCESTOR) else None

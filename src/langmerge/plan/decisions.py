@@ -11,10 +11,19 @@ from typing import Any, Literal
 from langmerge.base import ResolvedBase
 from langmerge.canonical import digest_of, digest_of_file
 from langmerge.data import RowChanges, Split, changes_between, read_rows
-from langmerge.errors import StorageError
+from langmerge.errors import ProjectError, StorageError
 from langmerge.plan.cache import PlanCache
 from langmerge.plan.data import facts_of, identify_sources, peek
-from langmerge.plan.graph import COMBINED, COMBINED_CONTINUED, Job, data_id, job_graph, train_id
+from langmerge.plan.graph import (
+    ANCESTOR,
+    COMBINED,
+    COMBINED_CONTINUED,
+    INDIVIDUAL,
+    Job,
+    data_id,
+    job_graph,
+    train_id,
+)
 from langmerge.plan.keys import (
     ADOPTED,
     CONTINUED,
@@ -25,6 +34,7 @@ from langmerge.plan.keys import (
     differences,
     from_scratch,
     job_document,
+    training_settings,
 )
 from langmerge.plan.lock import Lock
 from langmerge.plan.scope import EVERYTHING, Scope
@@ -74,6 +84,7 @@ class Planner:
         baselines: whether baselines that newer data made stale are to be retrained.
         scope: which jobs may run.
         cache: of results and files, for a plan that nothing is run from; it is not saved here.
+        remake_ancestor: make anew, of the present rows, what all languages start from.
     """
 
     project: Project
@@ -83,6 +94,7 @@ class Planner:
     baselines: bool = False
     scope: Scope = EVERYTHING
     cache: PlanCache | None = None
+    remake_ancestor: bool = False
     facts: dict[str, Facts] = field(default_factory=dict)
     _results: dict[str, Action] = field(default_factory=dict)
     _left: set[str] = field(default_factory=set)
@@ -93,7 +105,10 @@ class Planner:
 
         Raises:
             DataError: if a data job's files are missing or wrong.
+            ProjectError: if the lock pins an ancestor that is gone and would come out different.
         """
+        if (pinned := self._pinned(job)) is not None:
+            return pinned
         if left := [need for need in job.needs if need in self._left]:
             decision = self._without_running(Decision(job, "run", f"needs {left[0]}"), "left out")
         elif job.kind == "data":
@@ -105,11 +120,17 @@ class Planner:
         else:
             document = job_document(job, self.project, self.base, self.facts)
             decision = self._decide(job, document)
+            if job.is_ancestor:
+                self._refuse_another_ancestor(decision)
         if decision.action == "run" and (option := self.scope.leaves_out(job)) is not None:
             decision = self._without_running(decision, f"left out by {option}")
         if decision.action == "leave":
             self._left.add(job.id)
         return decision
+
+    def needs(self, job: Job) -> tuple[str, ...]:
+        """Return the ids of the jobs that a job waits for; a pinned ancestor waits for none."""
+        return () if self._pinned(job) is not None else job.needs
 
     def learn(self, job: Job, result: Action) -> None:
         """Take note of a job's result, for the jobs that need it."""
@@ -171,6 +192,39 @@ class Planner:
         reason = f"adopted from {last.document[ADOPTED]['source']}"
         return Decision(job, "reuse", reason, last.document, last)
 
+    def _pinned(self, job: Job) -> Decision | None:
+        """Return the decision for an ancestor that the lock pins: newer rows do not remake it.
+
+        Nor do other languages, nor other settings of its training, which are told; another base,
+        shape or prompt do, for what starts from it has these.
+        """
+        if not job.is_ancestor or self.remake_ancestor:
+            return None
+        if (last := self._last_result(job)) is None:
+            return None
+        now = training_settings(job, self.project, self.base)
+        changed = _settings_changed(last.document, now)
+        if any(map(_remakes, changed)):
+            return None
+        if changed:
+            reason = f"{self._words(job, changed)}; {_REMAKING}"
+            return Decision(job, "stale", reason, last.document, last)
+        reason = "made once; the lock pins it"
+        return Decision(job, "reuse", reason, last.document, last)
+
+    def _refuse_another_ancestor(self, decision: Decision) -> None:
+        """Raise if an ancestor would silently take the place of one that the lock still names."""
+        key = self.lock.key_of(decision.job.id)
+        if self.remake_ancestor or key is None or decision.document is None:
+            return
+        is_gone = self._last_result(decision.job) is None
+        if is_gone and decision.action == "run" and digest_of(decision.document) != key:
+            raise ProjectError(
+                f"{self.lock.path}: pins {decision.job.id}, which is not whole in the store and "
+                "would come out different from the present data or settings, so that every "
+                f"language retrains; bring the store back from a copy, or {_REMAKING}"
+            )
+
     def _find(self, document: Mapping[str, Any]) -> Action | None:
         if self.cache is not None:
             return self.cache.find(document)
@@ -179,7 +233,7 @@ class Planner:
     def _continuing(self, job: Job, document: dict[str, Any], last: Action) -> dict[str, Any]:
         """Return the document of a training whose rows changed, if it starts from `last`."""
         is_asked_for = job.model == COMBINED_CONTINUED or (
-            job.model != COMBINED and self.project.update.mode == "continue"
+            job.model == INDIVIDUAL and self.project.update.mode == "continue"
         )
         if not is_asked_for or not _only_newer_data(last.document, document):
             return document
@@ -200,9 +254,19 @@ class Planner:
     def _without_running(self, decision: Decision, why: str) -> Decision:
         """Return the decision for a job that may not run: its last result must do."""
         reason = f"{decision.reason}; {why}"
-        if (last := self._last_result(decision.job)) is not None:
+        last = self._last_result(decision.job)
+        if last is not None and self._has_todays_start(decision.job, last):
             return replace(decision, action="stale", reason=reason, result=last)
         return replace(decision, action="leave", reason=reason)
+
+    def _has_todays_start(self, job: Job, last: Action) -> bool:
+        """Whether a language's older adapter can be merged with new ones: of the same ancestor."""
+        if job.kind != "train" or job.model != INDIVIDUAL:
+            return True
+        if not self.project.has_ancestor:
+            return ANCESTOR not in last.document
+        ancestor = self.facts.get(train_id(job.task, ANCESTOR, job.seed or 0))
+        return ancestor is not None and last.document.get(ANCESTOR) == ancestor["output"]
 
     def _last_result(self, job: Job) -> Action | None:
         key = self.lock.key_of(job.id)
@@ -213,6 +277,7 @@ class Planner:
 
     def _words(self, job: Job, names: list[str]) -> str:
         """Return changed fields as a short reason: `data.de changed (+2 rows, -1)`."""
+        names = sorted(names, key=lambda name: name.startswith("data."))  # settings tell more
         shown = ", ".join(self._named(job, name) for name in names[:3])
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         return f"{shown}{more} changed" if shown else ""
@@ -271,7 +336,28 @@ def _only_newer_data(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     return apart_from_data(old) == apart_from_data(new)
 
 
+def _settings_changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Return in which settings an ancestor differs from today's; of shared languages only."""
+    shared = old["task"].keys() & new["task"].keys()
+
+    def settings(document: Mapping[str, Any]) -> dict[str, Any]:
+        task = {language: document["task"][language] for language in sorted(shared)}
+        return {**{name: document.get(name) for name in new}, "task": task}
+
+    return differences(settings(old), settings(new))
+
+
+def _remakes(name: str) -> bool:
+    """Whether another value of a setting is one that no pinned ancestor can serve."""
+    return name.partition(".")[0] in ("base", "task", "adapter") and name != "adapter.lora_dropout"
+
+
+_REMAKING = "`langmerge run --remake-ancestor` makes it anew"
+
+
 def _after(missing: list[str]) -> str:
+    if ancestors := [need for need in missing if f"/{ANCESTOR}/" in need]:
+        return f"starts from {ancestors[0]}, which is made first"
     first = missing[0].rsplit("/seed", 1)[0]
     more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
     return f"after {first}{more}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from langmerge.data.config import SplitName
-from langmerge.project import COMBINED_NAME, CONTINUED_NAME, Project
+from langmerge.project import ANCESTOR_NAME, COMBINED_NAME, CONTINUED_NAME, Project
 
 Kind = Literal["data", "train", "merge", "evaluate"]
 
@@ -17,9 +17,13 @@ BEST_SINGLE = "best-single"
 ROUTED = "routed"
 COMBINED = COMBINED_NAME
 COMBINED_CONTINUED = CONTINUED_NAME
+ANCESTOR = ANCESTOR_NAME
 
 BASELINES = (COMBINED, COMBINED_CONTINUED)
 """Models trained on all languages at once: what merging is measured against."""
+
+JOINT = (*BASELINES, ANCESTOR)
+"""Models trained on rows of all languages. Made once and pinned: newer rows alone remake none."""
 
 
 def merged(recipe: str) -> str:
@@ -40,7 +44,7 @@ class Job:
         id: readable, unique in the project, stable while the project keeps its names.
         kind: `data`, `train`, `merge` or `evaluate`.
         task: the task's name.
-        language: the language trained or evaluated; None for merges and the combined model.
+        language: the language trained or evaluated; None for merges and the `JOINT` models.
         model: the model trained or evaluated; None for data.
         recipe: the merge recipe's name, for merges and their evaluations.
         seed: None where no seed has a part.
@@ -63,6 +67,11 @@ class Job:
         """Whether the job retrains something only when asked to."""
         return self.kind == "train" and self.model in BASELINES
 
+    @property
+    def is_ancestor(self) -> bool:
+        """Whether the job trains what all languages start from."""
+        return self.kind == "train" and self.model == ANCESTOR
+
 
 def data_id(task: str, language: str) -> str:
     """Return the id of the job that reads a language's data."""
@@ -70,7 +79,7 @@ def data_id(task: str, language: str) -> str:
 
 
 def train_id(task: str, language: str, seed: int) -> str:
-    """Return the id of the job that trains a language's adapter, or one of the `BASELINES`."""
+    """Return the id of the job that trains a language's adapter, or one of the `JOINT` models."""
     return f"train/{task}/{language}/seed{seed}"
 
 
@@ -88,8 +97,8 @@ def evaluate_id(task: str, model: str, language: str, seed: int | None, split: s
 def job_graph(project: Project) -> list[Job]:
     """Return all jobs of a project, each after the jobs it needs.
 
-    All languages' trainings stand together, so that an engine can do them together; after them,
-    jobs that use the same model, so that it loads it once.
+    All ancestors' trainings stand together, and all languages', so that an engine can do them
+    together; after them, jobs that use the same model, so that it loads it once.
     """
     jobs = [job for task in project.tasks for job in _task_jobs(project, task)]
     return sorted(jobs, key=_phase)
@@ -99,7 +108,7 @@ def _phase(job: Job) -> int:
     """Return which part of the graph a job belongs to; parts follow each other."""
     if job.kind == "data":
         return 0
-    return 1 if job.kind == "train" and job.model == INDIVIDUAL else 2
+    return {ANCESTOR: 1, INDIVIDUAL: 2}.get(job.model or "", 3) if job.kind == "train" else 3
 
 
 def _task_jobs(project: Project, task: str) -> Iterator[Job]:
@@ -116,11 +125,18 @@ def _task_jobs(project: Project, task: str) -> Iterator[Job]:
 
 def _seed_jobs(project: Project, task: str, seed: int) -> Iterator[Job]:
     languages = tuple(project.languages)
+    data = tuple(data_id(task, language) for language in languages)
+    start: tuple[str, ...] = ()
+    if project.has_ancestor:
+        start = (train_id(task, ANCESTOR, seed),)
+        yield Job(start[0], "train", task, None, ANCESTOR, None, seed, needs=data)
     for language in languages:
         yield Job(
             train_id(task, language, seed), "train", task, language, INDIVIDUAL, None, seed,
-            needs=(data_id(task, language),),
+            needs=(data_id(task, language), *start),
         )  # fmt: skip
+    if ANCESTOR in project.compare:
+        yield from _evaluations(project, task, ANCESTOR, seed)
     if project.weighs_by_gain:
         for language in languages:
             yield evaluation(task, adapter_of(language), language, seed=seed, split="dev")
@@ -137,7 +153,7 @@ def _seed_jobs(project: Project, task: str, seed: int) -> Iterator[Job]:
         yield from _routed(project, task, seed)
     if BEST_SINGLE in project.compare:
         yield from _best_single(project, task, seed)
-    needs = tuple(data_id(task, language) for language in languages)
+    needs = data
     for model in BASELINES:
         if model in project.compare:
             name = train_id(task, model, seed)
@@ -158,6 +174,8 @@ def _needs_of_merge(project: Project, task: str, recipe: str, seed: int) -> tupl
         needs += [
             evaluate_id(task, adapter_of(language), language, seed, "dev") for language in languages
         ]
+    if project.has_ancestor:
+        needs.append(train_id(task, ANCESTOR, seed))
     return tuple(needs)
 
 
@@ -223,7 +241,7 @@ def evaluation(
     needs = [data_id(task, language)]
     if model == INDIVIDUAL:
         needs.append(train_id(task, language, seed or 0))
-    elif model in BASELINES:
+    elif model in JOINT:
         needs.append(train_id(task, model, seed or 0))
     elif model.startswith("adapter:"):
         needs.append(train_id(task, model.removeprefix("adapter:"), seed or 0))

@@ -13,10 +13,11 @@ from langmerge.base import ResolvedBase
 from langmerge.merging.auto import AUTO, CANDIDATES, default_recipe
 from langmerge.merging.auto import VERSION as AUTO_VERSION
 from langmerge.plan.graph import (
+    ANCESTOR,
     BASE,
-    BASELINES,
     BEST_SINGLE,
     INDIVIDUAL,
+    JOINT,
     ROUTED,
     Job,
     Kind,
@@ -28,6 +29,7 @@ from langmerge.plan.graph import (
 )
 from langmerge.plan.weighting import resolved
 from langmerge.project import Project
+from langmerge.train.config import TrainConfig
 
 Facts = Mapping[str, Any]
 """What a finished job tells later ones: `output`, its object's digest; `splits` of data, with their
@@ -45,6 +47,12 @@ ADOPTED = "adopted"
 
 _STANDS_FOR = ("base", "data", "task", "seed")
 """What an adopted adapter stands for: how it was trained is not known, so no setting is named."""
+
+SHARE = "share"
+"""The part of an ancestor's document that says how much of every language's rows it is made of."""
+
+SEPARATE = "separate"
+"""What a language's training says of its start where that is of its own."""
 
 
 def job_document(
@@ -92,7 +100,7 @@ def adapter_used(job: Job, project: Project, facts: Mapping[str, Facts]) -> str 
         return None
     if job.recipe is not None:
         source = merge_id(job.task, job.recipe, seed)
-    elif job.model in BASELINES:
+    elif job.model in JOINT:
         source = train_id(job.task, job.model, seed)
     elif job.model == INDIVIDUAL:
         source = train_id(job.task, job.language, seed)
@@ -125,20 +133,50 @@ def best_single(project: Project, task: str, seed: int, facts: Mapping[str, Fact
 def _train_document(
     job: Job, project: Project, base: ResolvedBase, facts: Mapping[str, Facts]
 ) -> dict[str, Any]:
-    task = project.tasks[job.task]
     languages = list(project.languages) if job.language is None else [job.language]
-    train = project.train_for(job.language)
     document = {
-        "base": base.identity(),
         "data": {code: _split_digest(facts, job.task, code, "train") for code in languages},
-        "task": {code: task.identity(code) for code in languages},
-        "adapter": project.adapter_for(job.language).model_dump(mode="json"),
-        "train": train.effective(),
-        "seed": job.seed,
+        **training_settings(job, project, base),
+        **_start(job, project, facts),
     }
-    if train.early_stopping_patience:
+    if training_of(job, project).early_stopping_patience:
         document["dev"] = {code: _split_digest(facts, job.task, code, "dev") for code in languages}
     return document
+
+
+def training_of(job: Job, project: Project) -> TrainConfig:
+    """Return with which settings a job trains from scratch."""
+    return project.ancestor_train() if job.is_ancestor else project.train_for(job.language)
+
+
+def training_settings(job: Job, project: Project, base: ResolvedBase) -> dict[str, Any]:
+    """Return what of a training's document depends on no data and no other job."""
+    task = project.tasks[job.task]
+    languages = list(project.languages) if job.language is None else [job.language]
+    settings = {
+        "base": base.identity(),
+        "task": {code: task.identity(code) for code in languages},
+        "adapter": project.adapter_for(job.language).model_dump(mode="json"),
+        "train": training_of(job, project).effective(),
+        "seed": job.seed,
+    }
+    return {**settings, SHARE: project.train.ancestor.share} if job.is_ancestor else settings
+
+
+def _start(job: Job, project: Project, facts: Mapping[str, Facts]) -> dict[str, Any]:
+    """Return what a language's adapter starts from; nothing where that is what all seeds share."""
+    if job.model != INDIVIDUAL or project.adapter.init == "shared":
+        return {}
+    if project.adapter.init == SEPARATE:
+        return {"init": SEPARATE}
+    return _descent(job, project, facts)
+
+
+def _descent(job: Job, project: Project, facts: Mapping[str, Facts]) -> dict[str, Any]:
+    """Return the digest of the ancestor of a job's adapters, if they have one."""
+    if not project.has_ancestor:
+        return {}
+    return {ANCESTOR: facts[train_id(job.task, ANCESTOR, job.seed or 0)]["output"]}
 
 
 def _merge_document(
@@ -158,6 +196,7 @@ def _merge_document(
             "recipe": chosen,
             "dev": {code: _split_digest(facts, job.task, code, "dev") for code in languages},
             "choice": _choice(job, project, base),
+            **_descent(job, project, facts),
         }
     if recipe.method == AUTO:
         recipe = default_recipe(recipe, len(languages))
@@ -168,7 +207,11 @@ def _merge_document(
         own["weights"] = dict(zip(languages, recipe.weights, strict=True))
     if recipe.protect is not None:
         own["protect"] = dict(zip(languages, recipe.protect, strict=True))
-    return {"adapters": adapters, "recipe": {**recipe.as_dict(), **own}}
+    return {
+        "adapters": adapters,
+        "recipe": {**recipe.as_dict(), **own},
+        **_descent(job, project, facts),
+    }
 
 
 def _choice(job: Job, project: Project, base: ResolvedBase) -> dict[str, Any]:
@@ -279,7 +322,9 @@ def comparable(
     """Return two documents of a training; of an adopted adapter's only what it stands for."""
     if ADOPTED not in old:
         return old, new
-    before, after = ({name: of[name] for name in _STANDS_FOR} for of in (old, new))
+    # An adapter from elsewhere has no ancestor here: a project that has one trains its own.
+    names = (*_STANDS_FOR, ANCESTOR)
+    before, after = ({name: of.get(name) for name in names} for of in (old, new))
     return before, after
 
 

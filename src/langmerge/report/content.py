@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from langmerge.errors import LangmergeError, StorageError
 from langmerge.metrics import Metric
 from langmerge.plan.graph import (
+    ANCESTOR,
     BASELINES,
     COMBINED,
     INDIVIDUAL,
@@ -265,6 +266,11 @@ def _vectors(project: Project, stored: _Stored, on_progress: Progress) -> dict[s
         if len(adapters) < len(folders):
             continue
         merge = stored.folder(merge_id(task, project.released_recipe, seed), "vectors")
+        ancestor = None
+        if project.has_ancestor:
+            ancestor = stored.folder(train_id(task, ANCESTOR, seed), "vectors")
+            if ancestor is None:
+                continue
         on_progress(f"comparing the language vectors of {task}")
 
         from langmerge.analysis import analyze
@@ -272,7 +278,9 @@ def _vectors(project: Project, stored: _Stored, on_progress: Progress) -> dict[s
         try:
             # Signs need every entry of every vector, and a merge of full rank takes long to take
             # apart: `langmerge analyze` has both.
-            found[task] = analyze(adapters, merged=merge, density=None, decompose_merged=False)
+            found[task] = analyze(
+                adapters, merged=merge, density=None, decompose_merged=False, ancestor=ancestor
+            )
         except LangmergeError as error:
             stored.note("vectors", f"{task}: {error}")
     return found

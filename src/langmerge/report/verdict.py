@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from langmerge.plan.graph import BASE, BEST_SINGLE, COMBINED, INDIVIDUAL, ROUTED
+from langmerge.plan.graph import ANCESTOR, BASE, BEST_SINGLE, COMBINED, INDIVIDUAL, ROUTED
 from langmerge.report.words import listed, signed
 from langmerge.results import Comparison, Difference
 
@@ -22,6 +22,7 @@ _OTHERS = {
     INDIVIDUAL: "each language's own adapter",
     ROUTED: "the adapter of the language that a text looks like",
     BEST_SINGLE: "the best single adapter used for every language",
+    ANCESTOR: "the adapter that all languages start from",
     BASE: "the base model",
 }
 _SENTENCES = 2

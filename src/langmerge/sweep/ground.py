@@ -16,7 +16,7 @@ from langmerge.data.config import SplitName
 from langmerge.errors import ProjectError, did_you_mean
 from langmerge.merging.auto import AUTO, DEFAULT
 from langmerge.plan import plan
-from langmerge.plan.graph import data_id, merge_id, train_id
+from langmerge.plan.graph import ANCESTOR, data_id, merge_id, train_id
 from langmerge.plan.keys import STEP_VERSIONS, Facts
 from langmerge.plan.weighting import by_inverse_norm, resolved
 from langmerge.workspace import Workspace
@@ -77,8 +77,10 @@ class Ground:
         if project.merge[recipe].weights == "norm":
             from langmerge.adapter import Adapter
 
+            store, ancestor = self.workspace.store, self.ancestors().get(task)
+            start = None if ancestor is None else Adapter.load(store.object(ancestor))
             objects = self.adapters()[task].values()
-            norms = [Adapter.load(self.workspace.store.object(each)).norm for each in objects]
+            norms = [Adapter.load(store.object(each)).distance(start) for each in objects]
             weights: Any = by_inverse_norm(norms)
         else:
             weights = resolved(project, task, recipe, self.seed, self.facts).weights
@@ -92,6 +94,14 @@ class Ground:
                 for language in self.languages
             }
             for task in self.tasks
+        }
+
+    def ancestors(self) -> dict[str, str]:
+        """Return the digests of what the adapters started from, by task; empty without."""
+        if not self.workspace.project.has_ancestor:
+            return {}
+        return {
+            task: self.facts[train_id(task, ANCESTOR, self.seed)]["output"] for task in self.tasks
         }
 
     def data(self, split: SplitName) -> dict[str, dict[str, str]]:
@@ -126,6 +136,8 @@ class Ground:
                 language: project.train_for(language).max_length for language in self.languages
             },
         }
+        if ancestors := self.ancestors():
+            document[ANCESTOR] = ancestors
         return self.workspace.store.root / "sweeps" / f"{digest_of(document)}.jsonl"
 
     def units(self, split: SplitName, racing: Racing) -> list[Unit]:
@@ -161,6 +173,10 @@ class Ground:
             },
             {language: project.train_for(language).max_length for language in self.languages},
             project.evaluate.batch_tokens,
+            {
+                task: resident(Adapter.load(store.object(digest)))
+                for task, digest in self.ancestors().items()
+            },
         )
 
     def _object(self, job: str) -> Path:

@@ -54,6 +54,17 @@ class LoraSettings(Settings):
         return targets
 
 
+class AdapterSettings(LoraSettings):
+    """The `adapter` section: the shape of adapters, and what those of the languages start from.
+
+    With `shared` all languages start from the same A, drawn by the seed, and B of zero; with
+    `separate` each from an A of its own; with `ancestor` from one adapter that a short run on some
+    rows of every language made, and what is merged is how far each has come from it.
+    """
+
+    init: Literal["shared", "separate", "ancestor"] = "shared"
+
+
 class TrainConfig(Settings):
     """How an adapter is trained; the keys are those of transformers' `TrainingArguments`."""
 
@@ -122,3 +133,16 @@ class TrainConfig(Settings):
         # Options that are off are left out, so that what was trained before they came still counts.
         off = frozenset() if self.early_stopping_patience else _EARLY_STOPPING
         return self.model_dump(mode="json", exclude=set(NO_EFFECT | off))
+
+
+class AncestorSettings(Settings):
+    """How the adapter is trained that every language starts from (`adapter.init: ancestor`)."""
+
+    share: float = Field(default=0.1, gt=0, le=1, description="of every language's training rows")
+    train: Mapping[str, Any] = Field(default={}, description="training settings of that run")
+
+
+class TrainSettings(TrainConfig):
+    """The `train` section: how adapters are trained, and their ancestor."""
+
+    ancestor: AncestorSettings = AncestorSettings()

@@ -86,7 +86,9 @@ def target_modules(base: BaseModel, targets: str | Collection[str]) -> list[str]
     return found
 
 
-def initial_factors(base: BaseModel, lora: LoraSettings, seed: int) -> dict[str, TrainableFactors]:
+def initial_factors(
+    base: BaseModel, lora: LoraSettings, seed: int | str
+) -> dict[str, TrainableFactors]:
     """Return new factors on the base's device: A as PEFT draws it, B zero.
 
     Each A depends only on `seed` and its module's name, so adapters of one seed start alike
@@ -112,6 +114,15 @@ def initial_factors(base: BaseModel, lora: LoraSettings, seed: int) -> dict[str,
             lora.lora_dropout,
         )
     return factors
+
+
+def separate_start(base: BaseModel, lora: LoraSettings, seed: int, language: str) -> Adapter:
+    """Return a new adapter whose A no other language of the seed starts from; B is zero.
+
+    Raises:
+        AdapterError: if `lora` names modules the base lacks.
+    """
+    return to_adapter(base, initial_factors(base, lora, f"{seed}:{language}"))
 
 
 def continued_factors(
@@ -181,6 +192,6 @@ def _by_pattern(module: str, patterns: Mapping[str, float], default: float) -> f
     return default
 
 
-def _seed_of(seed: int, name: str) -> int:
+def _seed_of(seed: int | str, name: str) -> int:
     digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1  # torch wants 63 bits

@@ -132,6 +132,11 @@ def adapter_folder(path: Path) -> Path:
 
 
 def _training(workspace: Workspace, task: str, language: str, seed: int | None) -> Job:
+    if workspace.project.has_ancestor:
+        raise ProjectError(
+            f"{workspace.project.path}: adapter.init is ancestor, and an adapter from elsewhere "
+            "did not start from the project's; set adapter.init to shared to adopt it"
+        )
     seeds = workspace.project.seeds_for(task)
     if seed is not None and seed not in seeds:
         raise ProjectError(

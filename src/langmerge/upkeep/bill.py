@@ -15,7 +15,7 @@ from typing import Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from langmerge.engine.ledger import LEDGER_FILE
-from langmerge.plan.graph import BASELINES, COMBINED, Kind
+from langmerge.plan.graph import ANCESTOR, BASELINES, COMBINED, Kind
 
 SECONDS_PER_HOUR = 3600.0
 
@@ -68,8 +68,12 @@ class Entry(_Part):
 
     @property
     def is_baseline(self) -> bool:
-        """Whether it made or measured a model that only serves for comparing."""
-        return self.model in BASELINES
+        """Whether it made or measured a model that only serves for comparing.
+
+        All languages start from the ancestor: only measuring it is for comparing.
+        """
+        is_measured = self.kind == "evaluate" and self.model == ANCESTOR
+        return self.model in BASELINES or is_measured
 
     @property
     def whole_seconds(self) -> float:
@@ -121,7 +125,7 @@ class RunBill(_Part):
         kind: `initial` for jobs done for the first time, `update` if a job was done with other
             inputs than before, `rebuild` if a lost result was made again, `baseline` if only the
             combined model was, `adoption` if adapters were only taken in.
-        trained: adapters trained, with the reason.
+        trained: adapters trained, what they start from among them, with the reason.
         adopted: adapters trained elsewhere and taken in; what that training cost is not known.
         makespan_seconds: wall-clock of the run.
         device_seconds: of all its attempts.
@@ -239,7 +243,9 @@ def _run_bill(
         run=own[0].run,
         started=own[0].started,
         kind=kind,
-        trained=_unique(f"{e.task} {e.language}: {e.reason}" for e in finished if _trains(e)),
+        trained=_unique(
+            f"{e.task} {e.language or e.model}: {e.reason}" for e in finished if _trains(e)
+        ),
         adopted=_unique(f"{e.task} {e.language}: {e.reason}" for e in own if e.adopted),
         makespan_seconds=max(entry.run_seconds for entry in own),
         device_seconds=device_seconds,

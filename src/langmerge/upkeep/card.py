@@ -92,6 +92,12 @@ def _body(release: Release, task_name: str, task: Task | None) -> Iterator[str]:
         f"{len(languages)} adapters, each trained on one language, merged by {code(method)}. "
         f"Made by langmerge {release.langmerge} on {release.created[:10]}."
     )
+    if task_name in release.ancestors:
+        yield (
+            "All of them were trained on from one adapter, their ancestor, which had seen some "
+            "rows of each language; merged is what each has learned since, and the ancestor is "
+            "part of this adapter."
+        )
     if release.message:
         yield f"> {escape(release.message)}"
     yield "## Results"
@@ -198,6 +204,7 @@ def _digests(release: Release, task_name: str) -> str:
         **{f"base: {name}": value for name, value in release.base.items() if name != "name"},
         "merged adapter": release.models[task_name],
         **{f"adapter: {code}": each for code, each in release.adapters[task_name].items()},
+        "ancestor": release.ancestors.get(task_name),
     }
     rows = [(escape(name), code(str(value))) for name, value in of.items() if value]
     return table(("of", "digest"), rows, ("left", "left"))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
 from langmerge.plan import Decision, Job
-from langmerge.plan.graph import Kind, data_id
-from langmerge.plan.keys import CONTINUED, Facts
+from langmerge.plan.graph import INDIVIDUAL, Kind, data_id
+from langmerge.plan.keys import CONTINUED, SHARE, Facts
 from langmerge.upkeep.bill import Entry
 
 
@@ -54,6 +55,8 @@ def estimate_plan(
         # How many rows a continued training will take is not known yet: as many as last time.
         is_continued = CONTINUED in (decision.document or {})
         rows = None if is_continued else _rows(decision.job, facts)
+        if rows is not None and SHARE in (document := decision.document or {}):
+            rows = math.ceil(rows * document[SHARE])
         found = history.seconds_of(decision.job, rows)
         if found is None:
             unknown[decision.job.kind] += 1
@@ -79,7 +82,10 @@ class _History:
         if (last := self._last.get(job.id)) is not None:
             growth = rows / last.rows if rows and last.rows else 1.0
             return last.whole_seconds * growth
-        for group in _groups(job.kind, job.model, job.task):
+        groups = _groups(job.kind, job.model, job.task)
+        if job.is_ancestor:  # one that never ran is like the adapters that start from it
+            groups += _groups(job.kind, INDIVIDUAL, job.task)
+        for group in groups:
             if group in self._alike:
                 return median(self._alike[group]) * (rows or 1)
         return None

@@ -10,7 +10,7 @@ from typing import Any
 from langmerge.engine.holding import held
 from langmerge.errors import GateRefused, ProjectError, StorageError
 from langmerge.plan import Decision, plan
-from langmerge.plan.graph import evaluate_id, merge_id, merged, train_id
+from langmerge.plan.graph import ANCESTOR, evaluate_id, merge_id, merged, train_id
 from langmerge.plan.keys import differences
 from langmerge.project import Project
 from langmerge.store import Store
@@ -181,6 +181,10 @@ def _candidate(workspace: Workspace) -> Candidate:
     merges = {task: merge_id(task, recipe, seed) for task in project.tasks}
     models = {task: planner.facts[job]["output"] for task, job in merges.items()}
     adapters = digests({pair: train_id(*pair, seed) for pair in pairs})
+    starts = {task: train_id(task, ANCESTOR, seed) for task in project.tasks}
+    ancestors = {
+        task: planner.facts[job]["output"] for task, job in starts.items() if project.has_ancestor
+    }
     predictions = digests({pair: evaluation(*pair, gates[pair]) for pair in pairs})
     document = decisions[next(iter(merges.values()))].document or {}
     chosen = {
@@ -195,6 +199,7 @@ def _candidate(workspace: Workspace) -> Candidate:
         base={"name": base.name, **base.identity()},
         models=models,
         adapters=adapters,
+        ancestors=ancestors,
         predictions=predictions,
         scores={
             task: {
@@ -205,7 +210,9 @@ def _candidate(workspace: Workspace) -> Candidate:
             }
             for task in project.tasks
         },
-        objects=sorted({*models.values(), *_digests(adapters), *_digests(predictions)}),
+        objects=sorted(
+            {*models.values(), *ancestors.values(), *_digests(adapters), *_digests(predictions)}
+        ),
     )
 
 
@@ -251,6 +258,8 @@ def _changes(old: Release, new: Candidate) -> Iterator[str]:
         ):
             if languages:
                 yield f"{task}: {word}: {', '.join(languages)}"
+        if old.ancestors.get(task) != new.ancestors.get(task):
+            yield f"{task}: starts from another ancestor"
     parts = ("recipe", "seed", "base")
     both = ({name: getattr(model, name) for name in parts} for model in (old, new))
     if changed := differences(*both):

@@ -45,6 +45,8 @@ class Candidate(BaseModel):
         base: the base model's name and digests.
         models: the merged adapter's digest, by task.
         adapters: the digests of the adapters merged, by task and language.
+        ancestors: the digest of what these were trained on from and differences were merged to, by
+            task; empty without.
         predictions: the digests of the answers on the gate's split, by task and language.
         scores: the primary metric, by task, language and split.
         objects: every digest a release needs; they are kept as long as it is.
@@ -59,6 +61,7 @@ class Candidate(BaseModel):
     base: dict[str, Any]
     models: dict[str, str]
     adapters: ByLanguage
+    ancestors: dict[str, str] = {}
     predictions: ByLanguage
     scores: dict[str, dict[str, dict[str, float]]]
     objects: list[str]

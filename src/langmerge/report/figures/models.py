@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from langmerge.plan.graph import BASE, BEST_SINGLE, COMBINED, COMBINED_CONTINUED, INDIVIDUAL, ROUTED
+from langmerge.plan.graph import (
+    ANCESTOR,
+    BASE,
+    BEST_SINGLE,
+    COMBINED,
+    COMBINED_CONTINUED,
+    INDIVIDUAL,
+    ROUTED,
+)
 from langmerge.report.drawing import Marker, Shape, Style
 
 _LOOKS: dict[str, tuple[Shape, Style]] = {
@@ -12,6 +20,7 @@ _LOOKS: dict[str, tuple[Shape, Style]] = {
     BEST_SINGLE: ("down", "single"),
     COMBINED: ("square", "combined"),
     COMBINED_CONTINUED: ("square", "single"),
+    ANCESTOR: ("triangle", "combined"),
 }
 
 

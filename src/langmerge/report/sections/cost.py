@@ -7,6 +7,7 @@ from statistics import fmean
 
 from langmerge.durations import time_text
 from langmerge.plan.graph import (
+    ANCESTOR,
     BASE,
     BASELINES,
     BEST_SINGLE,
@@ -50,9 +51,10 @@ def _blocks(report: Report) -> Iterator[Block]:
         return
     yield Paragraph(
         "Device time of training and merging as it was when the results were made, per seed; "
-        "evaluation is in the bill below. The first training makes all adapters. The update of one "
-        "language trains one of them (their mean is shown) and merges again; the combined model is "
-        "trained anew. The dashed steps join the models that none beats in both."
+        "evaluation is in the bill below. The first training makes all adapters, and what they "
+        "start from if they have an ancestor. The update of one language trains one of them "
+        "(their mean is shown) and merges again; the combined model is trained anew. The dashed "
+        "steps join the models that none beats in both."
     )
     if figures:
         yield Figures(
@@ -90,6 +92,10 @@ def _price(
     """Return device-seconds of making a model, and of its update; None where one is not known."""
     if model == BASE:
         return 0.0, 0.0
+    if model == ANCESTOR:
+        # An update leaves it as it is.
+        once = seconds.get(train_id(task, ANCESTOR, seed))
+        return None if once is None else (once, 0.0)
     if model in BASELINES:
         again = seconds.get(train_id(task, model, seed))
         # What is continued was trained before.
@@ -99,10 +105,15 @@ def _price(
     known = [each for each in trained if each is not None]
     if len(known) < len(trained):
         return None
+    start: float | None = 0.0
+    if report.project.has_ancestor:
+        start = seconds.get(train_id(task, ANCESTOR, seed))
     merging: float | None = 0.0
     if model not in (INDIVIDUAL, ROUTED, BEST_SINGLE):
         merging = seconds.get(merge_id(task, model.removeprefix(merged("")), seed))
-    return None if merging is None else (sum(known) + merging, fmean(known) + merging)
+    if merging is None or start is None:
+        return None
+    return start + sum(known) + merging, fmean(known) + merging
 
 
 def _time(seconds: float | None) -> Quantity:

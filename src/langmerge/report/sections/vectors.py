@@ -36,11 +36,17 @@ def build(report: Report) -> Section:
 
 def _blocks(report: Report) -> Iterator[Block]:
     if report.vectors:
+        what = (
+            "A task vector is how far an adapter has come from the ancestor that all languages "
+            "start from"
+            if report.project.has_ancestor
+            else "A task vector is the change that an adapter makes to the base"
+        )
         yield Paragraph(
-            "A task vector is the change that an adapter makes to the base. Near 0, cosines say "
-            "that languages changed the model in unrelated directions. Closeness of weights is not "
-            "closeness of behaviour: whether the merge works, only the scores say. First seed; "
-            "adapters trained from one initialization have larger cosines, whatever they learned."
+            f"{what}. Near 0, cosines say that languages changed the model in unrelated "
+            "directions. Closeness of weights is not closeness of behaviour: whether the merge "
+            "works, only the scores say. First seed; adapters trained from one initialization have "
+            "larger cosines, whatever they learned."
         )
     if gaps := report.gaps.get("vectors"):
         yield Notice(f"Not compared, for want of: {limited(list(gaps))}")
