@@ -140,8 +140,8 @@ pip install 'langmerge[data,report]'
 Measured on Python {platform.python_version()}, {platform.system()} {platform.machine()}, from the
 installed packages' own lists of files (`python tools/dependencies.py`). A package counts where no
 other extra is installed, with all that it needs itself and the core does not have; `adds MB` is on
-disk. torch here is the CPU build ({torch.version if torch else "?"}); the usual one for Linux brings
-CUDA, gigabytes more. Licences: [licences](licences.md).
+disk. torch here is the CPU build ({torch.version if torch else "?"}); the usual one for Linux
+brings CUDA, gigabytes more. Licences: [licences](licences.md).
 """
 
 
