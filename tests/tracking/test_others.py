@@ -86,6 +86,22 @@ def test_a_run_and_a_release_in_wandb(wandb: StandIn, project: Path) -> None:
     assert "adapter_model.safetensors" in model.files
 
 
+def test_a_report_that_fails_holds_up_nothing(
+    wandb: StandIn, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise ValueError("too large")
+
+    monkeypatch.setattr("langmerge.report.gather", fail)
+    run_project(project, track="wandb")
+
+    (run,) = wandb.runs
+    assert run.exit_code == 0
+    ((files, _),) = run.artifacts
+    assert files.files["no-report.txt"] == b"too large\n"
+    assert "results.json" in files.files
+
+
 def test_a_run_in_trackio(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
     trackio = pytest.importorskip("trackio", reason="trackio is not installed")

@@ -3,6 +3,7 @@
 import pytest
 
 from langmerge.tracking.outbox import Outbox, reason_of
+from langmerge.tracking.values import _flat
 
 
 class Clock:
@@ -16,7 +17,7 @@ class Clock:
 def test_what_fails_waits_in_its_order_and_is_told_once() -> None:
     clock, warnings, got, attempts = Clock(), [], [], []
     down = True
-    outbox = Outbox("mlflow", warnings.append, clock)
+    outbox = Outbox("mlflow", warnings.extend, clock)
 
     def delivery(number: int) -> None:
         attempts.append(number)
@@ -50,6 +51,17 @@ def test_what_fails_waits_in_its_order_and_is_told_once() -> None:
 )
 def test_a_reason_is_one_line_without_credentials(said: str, shown: str) -> None:
     assert reason_of(ValueError(said)) == shown
+
+
+def test_parameters_hold_no_credentials() -> None:
+    settings = {
+        "store": "s3://me:hidden@host/bucket",
+        "list": ["http://me:hidden@host"],
+        "no": None,
+    }
+    assert dict(_flat(settings, "")) == {
+        "store": "s3://***@host/bucket", "list": '["http://***@host"]',
+    }  # fmt: skip
 
 
 def test_an_interrupt_is_no_failure_of_the_tracker() -> None:

@@ -111,6 +111,7 @@ def make_app(comparer: Comparer, host: str = LOOPBACK) -> Any:
         ssr_mode=False,
         pwa=False,
         mcp_server=False,
+        max_file_size=1,  # There is nothing to upload.
         show_error=True,
         theme=gr.themes.Default(
             primary_hue="indigo", font=["system-ui", "sans-serif"], font_mono=["monospace"]

@@ -14,6 +14,10 @@ _CREDENTIALS = re.compile(r"(?<=//)[^/\s@]*@")
 _SECRET = re.compile(r"(?i)((?:token|key|secret|password|bearer|authorization)[=: ]+)\S+")
 
 
+Warn = Callable[[list[str]], None]
+"""Shows warnings, one a line."""
+
+
 class Outbox:
     """Calls a tracker now, or later if it fails now.
 
@@ -23,13 +27,11 @@ class Outbox:
 
     Args:
         name: the tracker's, for the warning.
-        warn: is told of the first failure, in one line without credentials.
+        warn: shows the first failure, in one line without credentials.
         clock: monotonic seconds.
     """
 
-    def __init__(
-        self, name: str, warn: Callable[[str], None], clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, name: str, warn: Warn, clock: Callable[[], float] = time.monotonic) -> None:
         self._name = name
         self._warn = warn
         self._clock = clock
@@ -62,14 +64,21 @@ class Outbox:
         if not self._told:
             self._told = True
             self._warn(
-                f"{self._name} does not take what it is sent ({reason_of(error)}); the work goes "
-                "on, and this is tried again; what is still missing at the end, "
-                "running the same again records"
+                [
+                    f"{self._name} does not take what it is sent ({reason_of(error)}); the work "
+                    "goes on, and this is tried again; what is still missing at the end, "
+                    "running the same again records"
+                ]
             )
 
 
 def reason_of(error: Exception) -> str:
     """Return an error as one line that holds no credentials."""
     first = str(error).strip().partition("\n")[0] or type(error).__name__
-    first = _SECRET.sub(r"\1***", _CREDENTIALS.sub("***@", first))
+    first = _SECRET.sub(r"\1***", without_credentials(first))
     return first if len(first) <= _LONGEST_REASON else f"{first[:_LONGEST_REASON]}..."
+
+
+def without_credentials(text: str) -> str:
+    """Return a text in which addresses have no user and no password."""
+    return _CREDENTIALS.sub("***@", text)

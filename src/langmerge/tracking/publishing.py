@@ -8,8 +8,7 @@ from datetime import datetime
 from functools import partial
 
 from langmerge.project import Project
-from langmerge.tracking.outbox import Outbox
-from langmerge.tracking.recorder import Warn
+from langmerge.tracking.outbox import Outbox, Warn
 from langmerge.tracking.tracker import ModelVersion, Point, Tracker, open_tracker, tracking_to
 from langmerge.upkeep.releases import Release
 from langmerge.upkeep.serving import RELEASED_FOLDER
@@ -37,7 +36,7 @@ def publishing(project: Project, choice: str | None, warn: Warn) -> Callable[[Re
         return lambda release: None
     experiment = settings.experiment or project.folder.name or "langmerge"
     tracker = open_tracker(settings, experiment)
-    outbox = Outbox(settings.to, lambda line: warn([line]))
+    outbox = Outbox(settings.to, warn)
 
     def publish(release: Release) -> None:
         outbox.send(partial(publish_release, tracker, project, experiment, release))

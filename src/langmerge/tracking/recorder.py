@@ -5,22 +5,19 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from langmerge.adapter import RECIPE_NAME
 from langmerge.engine import JobResult, Observer, Run
 from langmerge.plan.lock import LOCK_FILE
 from langmerge.results import RESULTS_FILE, Results
 from langmerge.tracking import values
-from langmerge.tracking.outbox import Outbox
+from langmerge.tracking.outbox import Outbox, Warn, reason_of
 from langmerge.tracking.tracker import Ending, Point, Tracker, open_tracker, tracking_to
 from langmerge.train.record import read_record
 from langmerge.workspace import Workspace
-
-Warn = Callable[[list[str]], None]
 
 
 class Recorder(Observer):
@@ -85,7 +82,7 @@ class Recorder(Observer):
 
     def _send_files(self, run: Run) -> None:
         assert self._tracker is not None
-        from langmerge.report import gather, write
+        from langmerge.adapter import RECIPE_NAME
 
         folder, store = self._workspace.project.folder, self._workspace.store
         with tempfile.TemporaryDirectory() as name:
@@ -98,8 +95,7 @@ class Recorder(Observer):
                     recipe = files / "recipes" / f"{job_id.partition('/')[2]}.json"
                     recipe.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(store.object(action.output) / RECIPE_NAME, recipe)
-            # No text of the data leaves the machine by this way.
-            write(gather(self._workspace.project.path, texts=False), files / "report")
+            _write_report(self._workspace.project.path, files)
             self._tracker.artifacts(files)
 
 
@@ -120,7 +116,7 @@ def recording(workspace: Workspace, choice: str | None, warn: Warn) -> Iterator[
     tracker = None
     if settings is not None:
         tracker = open_tracker(settings, workspace.project.folder.name or "langmerge")
-    outbox = Outbox(settings.to if settings else "", lambda line: warn([line]))
+    outbox = Outbox(settings.to if settings else "", warn)
     recorder = Recorder(workspace, tracker, outbox)
     recorder.start()
     try:
@@ -130,6 +126,16 @@ def recording(workspace: Workspace, choice: str | None, warn: Warn) -> Iterator[
         raise
     finally:
         recorder.end()
+
+
+def _write_report(project: Path, files: Path) -> None:
+    """Write the report without texts of the data, or why there is none: the rest is sent anyway."""
+    from langmerge.report import gather, write
+
+    try:
+        write(gather(project, texts=False), files / "report")
+    except Exception as error:
+        (files / "no-report.txt").write_text(reason_of(error) + "\n", encoding="utf-8")
 
 
 def _milliseconds() -> int:

@@ -12,6 +12,7 @@ from langmerge import __version__
 from langmerge.engine import JobResult, Run
 from langmerge.plan import Job
 from langmerge.results import Results
+from langmerge.tracking.outbox import without_credentials
 from langmerge.upkeep.bill import SECONDS_PER_HOUR
 from langmerge.workspace import Workspace
 
@@ -35,9 +36,9 @@ def _flat(value: Any, key: str) -> Iterator[tuple[str, str]]:
             if name not in _NO_PARAMS:
                 yield from _flat(inner, f"{key}.{name}" if key else str(name))
     elif isinstance(value, str):
-        yield key, value
+        yield key, without_credentials(value)
     elif value not in (None, {}, []):
-        yield key, json.dumps(value, ensure_ascii=False)
+        yield key, without_credentials(json.dumps(value, ensure_ascii=False))
 
 
 def curve_name(job: Job) -> str:
