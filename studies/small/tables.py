@@ -275,9 +275,9 @@ def cost(raw: Raw) -> str:
     for task in raw.tasks:
         record = raw.record(task, "shared", raw.seeds(task)[0])
         costs = record["facts"].get("costs", {})
-        own = [costs[code]["seconds"] for code in _languages(raw, task) if costs.get(code)]
+        own = [_seconds(costs[code]) for code in _languages(raw, task) if costs.get(code)]
         if own and costs.get("combined"):
-            combined = costs["combined"]["seconds"]
+            combined = _seconds(costs["combined"])
             lines.append(
                 [task, *(f"{s:.0f} s" for s in (sum(own), max(own), combined)),
                  f"{1 - max(own) / combined:.0%}"]
@@ -293,6 +293,11 @@ def cost(raw: Raw) -> str:
         head = ["update", "mode", "merged: all-in", "saves", "ceiling", "merged", "combined"]
         parts.append(f"Updates (topic):\n\n{_table(head, lines, right=True)}")
     return "\n\n".join(parts) if path.exists() or lines else ""
+
+
+def _seconds(cost: Mapping[str, Any]) -> float:
+    """Return the time of a training over all parts of a run, without loading the base."""
+    return float(cost.get("training_seconds", cost["seconds"]))
 
 
 def _update_line(row: Mapping[str, Any]) -> list[str]:

@@ -126,7 +126,7 @@ def _sentiment(text: str, extra: Mapping[str, Any] | None = None) -> Callable[[s
 def _one_table(language: str, part: str) -> Rows:
     return [
         {**row, "source": "made up", "domain": "shops", "language": code}
-        for code in ("de", "en", "fr")
+        for code in ("de", "en", "fr", "ja", "zh")
         for row in _sentiment("text")(code, part)
     ]
 
