@@ -112,6 +112,18 @@ def test_labels_are_read_by_name_whatever_the_order(tmp_path: Path) -> None:
     assert [row["label"] for row in rows[:3]] == ["positive", "neutral", "negative"]
 
 
+def test_nothing_half_made_stays_behind_an_error(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    recipe = RECIPES["afrisenti"]
+    sample = write_sample(recipe, tmp_path / "sample", ("ha", "ig"))
+    empty = datasets.Dataset.from_list([{"tweet": " ", "label": "positive"}])
+    empty.to_parquet(sample / "ibo/validation/0000.parquet")
+
+    with pytest.raises(DataError, match="no row of ig came to dev; leave the language out"):
+        write_project(recipe, tmp_path / "p", ["ha", "ig"], Origin(sample))
+    assert not (tmp_path / "p").exists()
+
+
 def test_answers_counted_from_one(tmp_path: Path) -> None:
     pytest.importorskip("datasets")
     recipe = RECIPES["xstory-cloze"]
@@ -181,6 +193,7 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     )
     assert "expected NAME=VALUE" in error(*cldr, "--languages", "en", "--set", "mirror")
     assert "40 hex digits" in error(*cldr, "--languages", "en", "--base", "org/model@main")
+    assert "no such folder" in error(*cldr, "--languages", "en", "--source", "nowhere")
     assert "--languages goes with --recipe" in error("--languages", "en")
 
 

@@ -162,6 +162,24 @@ def test_another_rank_is_said_to_be_one(project: Path, peft_adapter) -> None:
     assert run_project(project).of("failed") == []
 
 
+def test_half_precision_is_kept_and_merged(project: Path, peft_adapter, tmp_path: Path) -> None:
+    import torch
+
+    folder = tmp_path / "half"
+    shutil.copytree(peft_adapter(), folder)
+    path = folder / "adapter_model.safetensors"
+    save_file({name: t.to(torch.bfloat16) for name, t in load_file(path).items()}, path)
+
+    take_in(project, folder)
+    outcome = run_project(project)
+
+    assert outcome.of("failed", "skipped") == []
+    kept = outcome.results[DE].action
+    assert kept is not None
+    found = Adapter.load(open_workspace(project).store.object(kept.output))
+    assert {header.dtype for header in found.headers.values()} == {"BF16"}
+
+
 LAYOUTS = {
     "trl": ["README.md", "chat_template.jinja", "tokenizer.json", "training_args.bin"],
     "axolotl": ["README.md", "config.json", "debug.log", "special_tokens_map.json"],

@@ -114,7 +114,9 @@ class _Mirror:
     """One release on a mirror; files are fetched when asked for, and once."""
 
     def __init__(self, origin: Origin) -> None:
-        root = origin.options["mirror"] if origin.folder is None else origin.folder.as_uri()
+        root = (
+            origin.options["mirror"] if origin.folder is None else origin.folder.resolve().as_uri()
+        )
         self._url = f"{root.rstrip('/')}/dists/{origin.options['release']}"
         self._cache = origin.cache / "debian"
         self._say = origin.say

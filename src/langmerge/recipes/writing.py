@@ -56,6 +56,8 @@ def write_project(
         raise ProjectError(
             f"{folder / PROJECT_FILE}: already there, left as it is; choose another folder"
         )
+    if origin.folder is not None and not origin.folder.is_dir():
+        raise UserError(f"--source {origin.folder}: no such folder; give a copy of the data set")
     origin = replace(origin, options=recipe.with_options(origin.options))
     commit = _commit(recipe, origin)
     if commit is not None:
@@ -63,6 +65,7 @@ def write_project(
     fetched = {language: recipe.fetch(recipe, language, origin) for language in chosen}
     splits = assign(fetched, recipe.parts, recipe.name)
     counts: Counts = {}
+    files: dict[Path, Iterable[str]] = {}
     for language, of_language in splits.items():
         counts[language] = {}
         for split in SPLITS:
@@ -73,8 +76,10 @@ def write_project(
                     f"{recipe.name}: no row of {language} came to {split}; leave the language out"
                 )
             path = folder / "data" / recipe.task_name / language / f"{split}.jsonl"
-            write_atomically(path, "".join(_lines(kept)))
+            files[path] = _lines(kept)
             counts[language][split] = len(kept)
+    for path, lines in files.items():  # only now: nothing half-made stays behind an error
+        write_atomically(path, "".join(lines))
     write_atomically(folder / SOURCE_FILE, _source(recipe, origin, counts))
     write_atomically(folder / PROJECT_FILE, _project(recipe, chosen, base_entry))
     return counts
