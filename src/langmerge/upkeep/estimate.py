@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 
 from langmerge.plan import Decision, Job
@@ -21,10 +21,12 @@ class Estimate:
     Attributes:
         seconds: of the jobs that earlier attempts say something about.
         unknown: how many jobs of which kinds nothing is known about.
+        by_job: the seconds by job id.
     """
 
     seconds: float
     unknown: Mapping[Kind, int]
+    by_job: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def is_complete(self) -> bool:
@@ -47,7 +49,7 @@ def estimate_plan(
         facts: of the plan's data jobs, by job id: how many rows their splits have.
     """
     history = _History(entries)
-    seconds = 0.0
+    by_job: dict[str, float] = {}
     unknown: dict[Kind, int] = defaultdict(int)
     for decision in decisions:
         if decision.action != "run":
@@ -61,8 +63,8 @@ def estimate_plan(
         if found is None:
             unknown[decision.job.kind] += 1
         else:
-            seconds += found
-    return Estimate(seconds, dict(unknown))
+            by_job[decision.job.id] = found
+    return Estimate(sum(by_job.values()), dict(unknown), by_job)
 
 
 class _History:
