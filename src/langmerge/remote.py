@@ -46,8 +46,8 @@ class Remote(Protocol):
     def upload(self, source: Path, name: str) -> None:
         """Write a file from a local one, whatever was there."""
 
-    def download(self, name: str, target: Path) -> None:
-        """Read a file into a local one; `StorageError` if there is none."""
+    def download(self, name: str, target: Path) -> bool:
+        """Read a file into a local one; return whether there is one."""
 
     def names(self, folder: str) -> list[str]:
         """Return the names of all files in a folder and below, relative to it."""
@@ -134,10 +134,13 @@ class SharedFolder:
             sync(temporary)
             temporary.replace(self._root / name)
 
-    def download(self, name: str, target: Path) -> None:
-        """Read a file into a local one."""
+    def download(self, name: str, target: Path) -> bool:
+        """Read a file into a local one; return whether there is one."""
         with self._reaching():
+            if not (self._root / name).is_file():
+                return False
             shutil.copyfile(self._root / name, target)
+            return True
 
     def names(self, folder: str) -> list[str]:
         """Return the names of all files in a folder and below, relative to it."""
@@ -217,10 +220,14 @@ class Bucket:
         with _reaching(self.url):
             self._files.put_file(str(source), self._path(name))
 
-    def download(self, name: str, target: Path) -> None:
-        """Read a file into a local one."""
+    def download(self, name: str, target: Path) -> bool:
+        """Read a file into a local one; return whether there is one."""
         with _reaching(self.url):
-            self._files.get_file(self._path(name), str(target))
+            try:
+                self._files.get_file(self._path(name), str(target))
+            except FileNotFoundError:
+                return False
+            return True
 
     def names(self, folder: str) -> list[str]:
         """Return the names of all files in a folder and below, relative to it."""

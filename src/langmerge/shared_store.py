@@ -94,8 +94,8 @@ class SharedStore(Store):
         Raises:
             StorageError: if the object is missing or damaged; a damaged one is not shared any more.
         """
-        if not self._is_whole_here(digest) and self._is_shared(digest):
-            with self._fetched(digest) as folder:
+        if not self._is_whole_here(digest) and (manifest := self._manifest(digest)) is not None:
+            with self._fetched(digest, manifest) as folder:
                 if (damage := damage_of(folder, digest)) is not None:
                     place = self.set_aside(self._object_path(digest))
                     raise StorageError(
@@ -112,11 +112,11 @@ class SharedStore(Store):
 
         What was never shared is judged by its copy.
         """
-        if not self._is_shared(digest):
+        if (manifest := self._manifest(digest)) is None:
             return self._damage_here(digest)
         if self._object_path(digest).exists() and (damage := self._damage_here(digest)) is not None:
             return f"the copy at {self._object_path(digest)}: {damage}"
-        with self._fetched(digest) as folder:
+        with self._fetched(digest, manifest) as folder:
             return damage_of(folder, digest)
 
     def set_damage_aside(self, key: str) -> str | None:
@@ -187,7 +187,10 @@ class SharedStore(Store):
         """Return whether an object's manifest is there; others may have written it meanwhile."""
         if "_shared_digests" in vars(self) and digest in self._shared_digests:
             return True
-        return self._remote.read(f"objects/{digest}/{MANIFEST_FILE}") is not None
+        return self._manifest(digest) is not None
+
+    def _manifest(self, digest: str) -> bytes | None:
+        return self._remote.read(f"objects/{digest}/{MANIFEST_FILE}")
 
     def _shared_action(self, key: str) -> Action | None:
         content = self._remote.read(_action(key))
@@ -215,17 +218,15 @@ class SharedStore(Store):
             self._shared_digests.add(digest)
 
     @contextlib.contextmanager
-    def _fetched(self, digest: str) -> Iterator[Path]:
-        """Yield a temporary folder with an object's files as its shared manifest names them."""
-        manifest = self._remote.read(f"objects/{digest}/{MANIFEST_FILE}") or b""
-        named = _files_in(manifest) & set(self._remote.names(f"objects/{digest}"))
+    def _fetched(self, digest: str, manifest: bytes) -> Iterator[Path]:
+        """Yield a temporary folder with an object's files, as far as they are there."""
         objects = self.root / "objects"
         with writing(self.root):
             objects.mkdir(parents=True, exist_ok=True)
             folder = Path(tempfile.mkdtemp(prefix=".incoming-", dir=objects))
             try:
                 (folder / MANIFEST_FILE).write_bytes(manifest)
-                for name in sorted(named):
+                for name in sorted(_files_in(manifest)):
                     target = folder / name
                     target.parent.mkdir(parents=True, exist_ok=True)
                     self._remote.download(f"objects/{digest}/{name}", target)

@@ -11,6 +11,7 @@ STORE/ledger.jsonl                 every attempt at a job, one line each
 STORE/plan-cache.json              what planning read of results and data files
 STORE/verified.jsonl               which objects were read whole, and what they looked like then
 STORE/damaged/                     what a run or `langmerge verify --repair` set aside
+STORE/cluster.mark                 by which a cluster's workers know the folder
 STORE/run.lock, release.lock       who is at work, for others to wait or stop
 ```
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -27,8 +27,11 @@ from langmerge.cli.plan import (
 )
 from langmerge.cli.results import show_results
 from langmerge.engine import Run
-from langmerge.errors import JobsFailed
+from langmerge.engine.cluster import Cluster
+from langmerge.errors import JobsFailed, UserError
 from langmerge.workspace import open_workspace
+
+Engine = Literal["local", "ray"]
 
 
 def run(  # noqa: PLR0917 - a verb's options, given by name
@@ -41,6 +44,20 @@ def run(  # noqa: PLR0917 - a verb's options, given by name
         bool, typer.Option("--no-wait", help="Stop if another process is at work on the project.")
     ] = False,
     track: TrackOption = None,
+    engine: Annotated[
+        Engine, typer.Option(help="Where to run: in this process, or on a Ray cluster.")
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(help="Ray cluster: HOST:PORT, or auto. Without, one starts on this machine."),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Ray workers; one per GPU, or per node without GPUs, if absent."),
+    ] = None,
+    worker_memory: Annotated[
+        float | None, typer.Option(min=0, help="Main memory that each Ray worker reserves, GB.")
+    ] = None,
 ) -> None:
     """Train, merge and evaluate what is missing or changed; a killed run goes on where it was."""
     outcome = run_project(
@@ -51,9 +68,22 @@ def run(  # noqa: PLR0917 - a verb's options, given by name
         wait=not no_wait,
         track=track,
         remake_ancestor=remake_ancestor,
+        cluster=_cluster(engine, address, workers, worker_memory),
     )
     show_results(project)
     finish(outcome)
+
+
+def _cluster(
+    engine: str, address: str | None, workers: int | None, memory: float | None
+) -> Cluster | None:
+    if engine == "ray":
+        return Cluster(address, workers, None if memory is None else int(memory * 1e9))
+    if (address, workers, memory) != (None, None, None):
+        raise UserError(
+            "--address, --workers and --worker-memory are of the Ray engine; add --engine ray"
+        )
+    return None
 
 
 def finish(outcome: Run) -> None:
@@ -78,6 +108,7 @@ def run_project(
     wait: bool = True,
     track: str | None = None,
     remake_ancestor: bool = False,
+    cluster: Cluster | None = None,
 ) -> Run:
     """Plan first, so that bad input stops everything before anything expensive; then run.
 
@@ -87,6 +118,7 @@ def run_project(
         languages: train these only; none means all.
         steps: do only `train`, `merge` or `evaluate`; none means all.
         wait: while another process is at work on the project, wait for it.
+        cluster: the Ray cluster to run on; None runs in this process.
         track: the tracker that records the run, or `none`; what the project file says by default.
         remake_ancestor: make anew what all languages start from.
 
@@ -111,6 +143,12 @@ def run_project(
     with recording(workspace, track, show_warnings) as recorder:
         with ProgressDisplay(err) as display:
             observers = Observers(display, recorder)
-            outcome = run_plan(workspace.planner(), observers, wait=wait)
+            outcome = run_plan(
+                workspace.planner(),
+                observers,
+                wait=wait,
+                cluster=cluster,
+                seconds=estimate.by_job,
+            )
         recorder.finished(outcome, write_results(workspace, outcome))
     return outcome

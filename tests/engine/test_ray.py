@@ -1,0 +1,206 @@
+"""The Ray engine on a real cluster of three nodes on this machine, against the local engine."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from buckets import new_prefix, s3_server
+from projects import make_project
+
+from langmerge.cli.run import run_project
+from langmerge.engine import Cluster, Observer, Run
+from langmerge.engine import run as run_plan
+from langmerge.plan import Job
+from langmerge.store import Store
+from langmerge.upkeep.bill import read_ledger
+from langmerge.workspace import open_workspace
+
+ray = pytest.importorskip("ray")
+
+_STORE = 80 * 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    with s3_server() as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def nodes(bucket: str, tmp_path_factory: pytest.TempPathFactory):
+    """A cluster of a head that takes no work, and two nodes with one CPU each."""
+    from ray.cluster_utils import Cluster as Nodes
+
+    os.environ["LANGMERGE_WORKER_FOLDER"] = str(tmp_path_factory.mktemp("workers"))
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    quick = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 300}
+    nodes = Nodes(
+        initialize_head=True,
+        head_node_args={
+            "num_cpus": 0,
+            "object_store_memory": _STORE,
+            "include_dashboard": False,
+            "_system_config": {**quick, "health_check_failure_threshold": 3},
+        },
+    )
+    for _ in range(2):
+        nodes.add_node(num_cpus=1, object_store_memory=_STORE)
+    ray.init(address=nodes.address, log_to_driver=False, logging_level="ERROR")
+    try:
+        yield nodes
+    finally:
+        ray.shutdown()
+        nodes.shutdown()
+        del os.environ["LANGMERGE_WORKER_FOLDER"]
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory, tiny_base_folder: Path) -> dict[str, str]:
+    """What the local engine makes of the project, by job id."""
+    return outputs(run_project(project_in(tmp_path_factory.mktemp("local"), tiny_base_folder)))
+
+
+def project_in(folder: Path, base: Path, **sections) -> Path:
+    """Write a project whose trainings last long enough to be interrupted."""
+    project = make_project(folder, base, compare=["individual", "best-single"], **sections)
+    project.write_text(project.read_text().replace("epochs: 1", "epochs: 60"))
+    return project
+
+
+def outputs(run: Run) -> dict[str, str]:
+    assert run.of("failed", "skipped") == []
+    return {name: action.output for name, action in run.actions().items()}
+
+
+def run_there(project: Path, observer: Observer | None = None) -> Run:
+    return run_plan(open_workspace(project).planner(), observer, cluster=Cluster())
+
+
+class AtFirstTraining(Observer):
+    """Does something once, when a training has told that it goes on."""
+
+    def __init__(self, do: Callable[[], None]) -> None:
+        self._do, self.done = do, False
+
+    def job_progressed(self, job: Job, done: int, total: int, note: str = "") -> None:
+        if job.kind == "train" and not self.done:
+            self.done = True
+            self._do()
+
+
+def workers(doing: str = "") -> list[int]:
+    """Return the process ids of the Ray workers of langmerge."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            if (place / "cmdline").read_text().startswith(f"ray::Worker{doing}"):
+                found.append(int(place.name))
+        except OSError:
+            continue
+    return found
+
+
+def wait_for(happens: Callable[[], object], seconds: float = 90) -> None:
+    end = time.monotonic() + seconds
+    while not happens():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def deaths(project: Path) -> list[str]:
+    ledger = (project.parent / ".langmerge" / "ledger.jsonl").read_text().splitlines()
+    return [line for line in ledger if "worker died" in line]
+
+
+def test_results_are_those_of_the_local_engine(
+    nodes, local, bucket: str, tmp_path: Path, tiny_base_folder: Path
+) -> None:
+    project = project_in(tmp_path / "project", tiny_base_folder, store=new_prefix(bucket))
+
+    there = run_project(project, cluster=Cluster())
+
+    assert outputs(there) == local
+    assert workers() == []
+    entries = read_ledger(project.parent / ".langmerge").entries
+    keys = {action.key for action in there.actions().values()}
+    assert sorted(entry.key for entry in entries if entry.is_finished) == sorted(keys)
+    here = run_project(project)
+    assert {result.outcome for result in here.results.values()} == {"reused"}
+
+
+def test_a_worker_killed_as_for_its_memory_is_replaced(
+    nodes, local, tmp_path: Path, tiny_base_folder: Path
+) -> None:
+    project = project_in(tmp_path / "project", tiny_base_folder)
+    # What the system's out-of-memory killer sends.
+    kill = AtFirstTraining(lambda: os.kill(workers(".do")[0], signal.SIGKILL))
+
+    assert outputs(run_there(project, kill)) == local
+
+    assert kill.done
+    assert len(deaths(project)) >= 1
+
+
+def test_a_cancelled_run_leaves_no_worker_and_another_goes_on_when_a_node_dies(
+    nodes, local, tmp_path: Path, tiny_base_folder: Path
+) -> None:
+    shared = f"file://{tmp_path / 'shared'}"
+    project = project_in(tmp_path / "project", tiny_base_folder, store=shared)
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_there(project, AtFirstTraining(interrupt))
+    wait_for(lambda: not workers(), 10)
+    lines = (project.parent / ".langmerge" / "ledger.jsonl").read_text().splitlines()
+    assert any('"outcome": "interrupted"' in line for line in lines)
+
+    doomed = nodes.list_all_nodes()[1]
+    kill = AtFirstTraining(lambda: nodes.remove_node(doomed, allow_graceful=False))
+    try:
+        assert outputs(run_there(project, kill)) == local
+        assert kill.done
+    finally:
+        nodes.add_node(num_cpus=1, object_store_memory=_STORE)
+
+
+def test_a_driver_that_was_killed_is_started_again(
+    nodes, local, tmp_path: Path, tiny_base_folder: Path
+) -> None:
+    project = project_in(tmp_path / "project", tiny_base_folder)
+    command = [sys.executable, "-c", "from langmerge.cli import main; main()"]
+    driver = subprocess.Popen(
+        [*command, "run", "--engine", "ray", "--address", nodes.address],
+        cwd=project.parent,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    store = Store(project.parent / ".langmerge")
+
+    def finished() -> dict[str, str]:
+        return {
+            path.name: path.read_text()
+            for path in store.actions()
+            if (action := store.recorded(path.stem)) and action.document["kind"] != "data"
+        }
+
+    try:
+        wait_for(finished)
+    finally:
+        driver.kill()
+        driver.wait()
+    wait_for(lambda: not workers())
+    before = finished()
+    assert len(before) < len(local)
+
+    again = run_there(project)
+
+    assert outputs(again) == local
+    after = finished()
+    assert {name: after[name] for name in before} == before
