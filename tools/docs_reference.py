@@ -258,8 +258,9 @@ PROJECT_SECTIONS: tuple[tuple[str, str], ...] = (
     ("DataConfig", "tasks.NAME.data"),
     ("HubData", "tasks.NAME.data.hub"),
     ("Shot", "tasks.NAME.shots.LANGUAGE: a list of"),
-    ("LoraSettings", "adapter"),
-    ("TrainConfig", "train"),
+    ("AdapterSettings", "adapter"),
+    ("TrainSettings", "train"),
+    ("AncestorSettings", "train.ancestor"),
     ("UpdateSettings", "update"),
     ("RecipeSettings", "merge.RECIPE"),
 )
@@ -326,6 +327,7 @@ def formats_page() -> str:
         (f"`{key}`", _cell(meaning))
         for key, meaning in (
             ("adapters", "list of adapters' folders, each a path or `{path:, weight:}`"),
+            ("ancestor", "the folder of the adapter that all of them started from"),
             ("method", "a method's name; `ties` by default"),
             ("output", "the folder to write"),
             ("base", "the base checkpoint's folder, for `into_model`"),

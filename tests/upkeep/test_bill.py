@@ -338,3 +338,20 @@ def test_a_real_run_and_a_failing_language(
     (merged,) = (e for e in entries if e.kind == "merge")
     assert set(merged.inputs.values()) == {e.output for e in trained if not e.is_baseline}
     assert initial.makespan_seconds >= initial.device_seconds > 0
+
+
+def test_the_ancestor_is_of_the_first_bill_and_measuring_it_of_the_baselines(
+    ledger: Writer, tmp_path: Path
+) -> None:
+    ledger.initial()
+    (without,) = ledger.bill(tmp_path).runs
+    ledger.write("1", "train", "ancestor", 7.0, model="ancestor", tokens=20, reason="new")
+    ledger.evaluate("1", "ancestor", "de")
+    ledger.update()
+    first, update = ledger.bill(tmp_path).runs
+
+    assert "t ancestor: new" in first.trained
+    assert first.by_kind["train"].device_seconds == without.by_kind["train"].device_seconds + 7.0
+    assert first.baseline.device_seconds == without.baseline.device_seconds + 1.0
+    assert [each.split(":")[0] for each in update.trained] == ["t de"]
+    assert update.kind == "update"

@@ -132,3 +132,11 @@ def test_text_stays_text(project: Project) -> None:
     assert r"\[no\](link) \`code\`" in text
     metadata, _, _ = text.removeprefix("---\n").partition("\n---\n")
     assert yaml.safe_load(metadata)["model-index"][0]["name"] == f"{TASK} 2-abcdef01"
+
+
+def test_an_ancestor_is_told_with_its_digest(project: Project) -> None:
+    card = model_card(make_release(ancestors={TASK: "a" * 64}), TASK, project)
+
+    assert "their ancestor" in card
+    assert f"| ancestor | `{'a' * 64}` |" in card
+    assert "ancestor" not in model_card(make_release(), TASK, project)

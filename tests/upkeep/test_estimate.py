@@ -79,3 +79,17 @@ def test_a_continued_training_costs_what_the_last_one_did() -> None:
     found = estimate_plan([decision], [entry("train/topic/de/seed0", 4, 10)], FACTS)
 
     assert found.seconds == 4
+
+
+def ancestor(share: float) -> Decision:
+    needs = ("data/topic/de", "data/topic/en")
+    job = Job("train/topic/ancestor/seed0", "train", "topic", None, "ancestor", needs=needs)
+    return Decision(job, "run", "", {"share": share})
+
+
+def test_an_ancestor_costs_its_share_of_the_rows() -> None:
+    alone = entry("train/topic/ancestor/seed0", 5, 25)
+    assert estimate_plan([ancestor(0.2)], [alone], FACTS).seconds == pytest.approx(10)
+
+    like = entry("train/topic/de/seed0", 10, 100).model_copy(update={"model": "individual"})
+    assert estimate_plan([ancestor(0.2)], [like], FACTS).seconds == pytest.approx(50 * 0.1)

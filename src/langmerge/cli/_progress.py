@@ -89,7 +89,7 @@ class ProgressDisplay(Observer):
 def _describe(job: Job) -> str:
     seed = f" (seed {job.seed})" if job.seed else ""
     if job.kind == "train":
-        return f"training {job.task} {job.language or 'combined'}{seed}"
+        return f"training {job.task} {job.language or job.model}{seed}"
     if job.kind == "evaluate":
         return f"evaluating {job.task} {job.model} on {job.language} {job.split}{seed}"
     return f"{_VERBS[job.kind]} {job.task} {job.recipe or job.language}{seed}"

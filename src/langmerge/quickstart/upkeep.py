@@ -17,9 +17,9 @@ def describe_update(update: Run) -> Iterator[str]:
     trained = [r for r in update.of("ran") if r.decision.job.kind == "train"]
     for result in trained:
         job = result.decision.job
-        yield f"Retrained: {job.task} {job.language} ({result.decision.reason})."
+        yield f"Retrained: {job.task} {job.language or job.model} ({result.decision.reason})."
     reused = [r for r in update.of("reused") if r.decision.job.kind == "train"]
-    languages = ", ".join(r.decision.job.language or COMBINED for r in reused)
+    languages = ", ".join(r.decision.job.language or r.decision.job.model or "" for r in reused)
     yield f"Reused as they are: the adapters of {languages or 'no language'}."
     for result in update.of("stale"):
         yield f"Stale: {result.decision.job.model} ({result.decision.reason})."

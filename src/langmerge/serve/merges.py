@@ -14,7 +14,7 @@ from langmerge.errors import ProjectError, did_you_mean
 from langmerge.merging import Recipe, check_recipe, merge
 from langmerge.merging.auto import AUTO, default_recipe
 from langmerge.merging.schema import method_info
-from langmerge.plan.graph import INDIVIDUAL, merge_id, merged
+from langmerge.plan.graph import ANCESTOR, INDIVIDUAL, merge_id, merged
 from langmerge.project import Project
 from langmerge.selection import Models
 
@@ -98,13 +98,19 @@ class Merges:
         """
         folders = [self._individual(task, language) for language in self._project.languages]
         # An object's folder is named by the digest of its content.
-        key = digest_of({"adapters": [f.name for f in folders], "recipe": recipe.as_dict()})
+        ancestor = self._ancestor(task)
+        parts: dict[str, Any] = {
+            "adapters": [f.name for f in folders],
+            "recipe": recipe.as_dict(),
+            "ancestor": None if ancestor is None else ancestor.name,
+        }
+        key = digest_of(parts)
         if key not in self._kept:
             stored = self._stored(recipe, task)
             self._kept[key] = (
                 Adapter.load(stored)
                 if stored is not None
-                else _merged(folders, recipe, on_progress)
+                else _merged(folders, recipe, ancestor, on_progress)
             )
         self._kept.move_to_end(key)
         while len(self._kept) > _IN_MEMORY:
@@ -115,6 +121,12 @@ class Merges:
         folder = self._models.select(task, language, INDIVIDUAL).adapter
         assert folder is not None
         return folder
+
+    def _ancestor(self, task: str) -> Path | None:
+        """Return the folder of what the task's adapters started from; None for no ancestor."""
+        if not self._project.has_ancestor:
+            return None
+        return self._models.select(task, next(iter(self._project.languages)), ANCESTOR).adapter
 
     def _stored(self, recipe: Recipe, task: str) -> Path | None:
         """Return the folder of the same merge made by a run; None where there is none."""
@@ -129,5 +141,13 @@ class Merges:
         return None
 
 
-def _merged(folders: Sequence[Path], recipe: Recipe, on_progress: Progress) -> Adapter:
-    return merge(folders, recipe.method, on_progress=on_progress, **recipe.as_options())
+def _merged(
+    folders: Sequence[Path], recipe: Recipe, ancestor: Path | None, on_progress: Progress
+) -> Adapter:
+    return merge(
+        folders,
+        recipe.method,
+        on_progress=on_progress,
+        ancestor=ancestor,
+        **recipe.as_options(),
+    )

@@ -63,6 +63,7 @@ class AdapterSettings(LoraSettings):
     """
 
     init: Literal["shared", "separate", "ancestor"] = "shared"
+    """What the languages' adapters start from: one A, an A each, or an ancestor."""
 
 
 class TrainConfig(Settings):
@@ -146,3 +147,4 @@ class TrainSettings(TrainConfig):
     """The `train` section: how adapters are trained, and their ancestor."""
 
     ancestor: AncestorSettings = AncestorSettings()
+    """The short run that all languages start from, with `adapter.init: ancestor`."""
