@@ -8,6 +8,7 @@ What every number means, and what it does not show: docs/analysis.md.
 
 from langmerge.analysis.clusters import Join, average_linkage
 from langmerge.analysis.cosines import Similarity
+from langmerge.analysis.donors import Donor, donors
 from langmerge.analysis.engine import analyze
 from langmerge.analysis.kept import Kept
 from langmerge.analysis.record import Analysis
@@ -18,6 +19,7 @@ from langmerge.analysis.subspaces import Overlap
 
 __all__ = [
     "Analysis",
+    "Donor",
     "Join",
     "Kept",
     "Overlap",
@@ -27,5 +29,6 @@ __all__ = [
     "Spectrum",
     "analyze",
     "average_linkage",
+    "donors",
     "relate",
 ]

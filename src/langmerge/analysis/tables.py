@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from langmerge.analysis.cosines import Similarity
+from langmerge.analysis.donors import Donor
 from langmerge.analysis.matrices import Matrix, Number, mean, mean_with_others, pairs_of
 from langmerge.analysis.record import Analysis
 from langmerge.analysis.signs import Signs
@@ -24,6 +25,31 @@ def tables(analysis: Analysis) -> Iterator[TextTable]:
     yield _groups("cosine by module type", "type", analysis.types)
     if analysis.layers:
         yield _groups("cosine by layer", "layer", analysis.layers)
+
+
+def donor_table(language: str, found: Sequence[Donor]) -> TextTable:
+    """Return the donors of a small language, the likeliest to help first."""
+    return TextTable(
+        title=f"donors for {language}",
+        header=("adapter", "cosine", "equal signs", "overlap", "size", "gain on dev", "place"),
+        rows=tuple(
+            (
+                donor.name,
+                _decimal(donor.cosine),
+                _percent(donor.agreement),
+                _decimal(donor.overlap),
+                "-" if donor.size is None else f"{donor.size:.2f}",
+                "-" if donor.gain is None else f"{donor.gain:+.1f}",
+                f"{donor.place:.1f}",
+            )
+            for donor in found
+        ),
+        notes=(
+            "By gain where it is known, then by place: the mean rank of cosine, equal signs and "
+            "overlap. Overlap: of the spaces written to, above chance. Size: norm over "
+            f"{language}'s. Likeness is a guess; --gain NAME=POINTS lets dev decide.",
+        ),
+    )
 
 
 def _adapters(analysis: Analysis) -> TextTable:

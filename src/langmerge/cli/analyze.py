@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,14 +15,14 @@ from rich.tree import Tree
 
 from langmerge.cli._console import JsonOption, err, out, show_json
 from langmerge.cli.results import show_table
-from langmerge.errors import AdapterError
+from langmerge.errors import AdapterError, UserError
 from langmerge.tables import TextTable
 
 if TYPE_CHECKING:
     from langmerge.analysis import Analysis
 
 
-def analyze(
+def analyze(  # noqa: PLR0917 - a verb's options, given by name
     adapters: Annotated[
         list[str],
         typer.Argument(help="Adapters' folders, named as the folder or by NAME=FOLDER."),
@@ -37,12 +37,22 @@ def analyze(
     density: Annotated[
         float, typer.Option(help="Share of entries kept before signs are compared; 0: no signs.")
     ] = 0.2,
+    donors: Annotated[
+        str | None,
+        typer.Option(help="A small language among them: which of the others to merge it with."),
+    ] = None,
+    gain: Annotated[
+        list[str] | None,
+        typer.Option(help="With --donors: NAME=POINTS, what adding it brought on dev."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Compare adapters of one base: cosines, signs, subspaces, ranks, clusters."""
     if not 0 <= density <= 1:
         raise AdapterError(f"--density is {density:g}, expected a number from 0 to 1")
-    folders = named(adapters)
+    if gain and donors is None:
+        raise UserError("--gain goes with --donors LANGUAGE")
+    folders, gains = named(adapters), _gains(gain or ())
 
     from langmerge.analysis import analyze as compare
 
@@ -55,7 +65,9 @@ def analyze(
             density=density or None,
             on_progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
-    if json:
+    if donors is not None:
+        _show_donors(analysis, donors, gains, json)
+    elif json:
         show_json(analysis.to_json())
     else:
         show_analysis(analysis)
@@ -79,6 +91,28 @@ def named(adapters: Sequence[str]) -> dict[str, Path]:
             )
         folders[name] = path
     return folders
+
+
+def _gains(given: Iterable[str]) -> dict[str, float]:
+    gains = {}
+    for text in given:
+        name, _, points = text.rpartition("=")
+        try:
+            gains[name] = float(points)
+        except ValueError:
+            raise UserError(f"--gain {text}: expected NAME=POINTS, such as fr=1.5") from None
+    return gains
+
+
+def _show_donors(analysis: Analysis, language: str, gains: Mapping[str, float], json: bool) -> None:
+    from langmerge.analysis import donors as find
+    from langmerge.analysis.tables import donor_table
+
+    found = find(analysis, language, gains)
+    if json:
+        show_json([asdict(donor) for donor in found])
+    else:
+        show_table(escaped(donor_table(language, found)))
 
 
 def show_analysis(analysis: Analysis) -> None:
