@@ -140,7 +140,8 @@ def _train_document(
         **_start(job, project, facts),
     }
     if training_of(job, project).early_stopping_patience:
-        document["dev"] = {code: _split_digest(facts, job.task, code, "dev") for code in languages}
+        with_dev = [code for code in languages if "dev" in facts[data_id(job.task, code)]["splits"]]
+        document["dev"] = {code: _split_digest(facts, job.task, code, "dev") for code in with_dev}
     return document
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
 
-from langmerge.model import BaseModel
+
+from langmerge.model import BaseModel, is_linear
 from langmerge.train.lora import Factors
 
 _PEAKS = {
@@ -61,7 +61,7 @@ def training_flops(base: BaseModel, factors: Factors, tokens: int, supervised: i
     linear: int = sum(
         module.weight.numel()
         for module in base.model.modules()
-        if isinstance(module, nn.Linear) and module is not head
+        if is_linear(module) and module is not head
     )
     trained = sum(found.a.numel() + found.b.numel() for found in factors.values())
     in_head = int(head.weight.numel())
