@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 
-
 from langmerge.model import BaseModel, is_linear
 from langmerge.train.lora import Factors
 
