@@ -6,7 +6,7 @@
 
 Both sides run in one process on the same base, one after the other. `--shape small` (the default)
 is a small model for a CPU; `--device cuda --shape 8b` and `270m` have the shapes of Llama 3.1 8B
-and Gemma 3 270M with random weights, which take the same time as trained ones. Losses mean something
+and Gemma 3 270M with random weights: they take the same time as trained ones. Losses mean something
 with `--base CHECKPOINT --data FOLDER` (a folder of packs: TASK/LANGUAGE/SPLIT.jsonl, such as
 `src/langmerge/quickstart/data`). `--json FILE` keeps the rows as they come; called again, what is
 in the file is not measured again.
