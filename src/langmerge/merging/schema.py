@@ -11,6 +11,7 @@ from typing import Any
 # Importing the package registers the built-in methods.
 from langmerge.errors import MergeError, did_you_mean
 from langmerge.merging import methods as _builtin  # noqa: F401
+from langmerge.merging.installed import load_installed_methods
 from langmerge.merging.profiles import profile_defaults
 from langmerge.merging.registry import SPACES, MethodInfo, Parameter, Spec, registered
 
@@ -76,6 +77,7 @@ class Recipe:
 
 def methods() -> tuple[MethodInfo, ...]:
     """Return every registered method: name, parameters with defaults and meaning, source."""
+    load_installed_methods()
     return registered()
 
 
