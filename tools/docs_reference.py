@@ -249,22 +249,18 @@ def _yaml(value: Any) -> str:
 
 # The project file
 
-PROJECT_SECTIONS: tuple[tuple[str, str], ...] = (
-    ("HubBase", "base: a model on the Hub"),
-    ("LanguageSettings", "languages.LANGUAGE"),
-    ("Classification", "tasks.NAME with type: classification"),
-    ("MultipleChoice", "tasks.NAME with type: multiple_choice"),
-    ("Generation", "tasks.NAME with type: generation"),
-    ("DataConfig", "tasks.NAME.data"),
-    ("HubData", "tasks.NAME.data.hub"),
-    ("Shot", "tasks.NAME.shots.LANGUAGE: a list of"),
-    ("AdapterSettings", "adapter"),
-    ("TrainSettings", "train"),
-    ("AncestorSettings", "train.ancestor"),
-    ("UpdateSettings", "update"),
-    ("RecipeSettings", "merge.RECIPE"),
-)
-"""Titles of the sections that a reader would not find by the model's key alone."""
+PROJECT_SECTIONS: Mapping[str, str] = {
+    "HubBase": "base: a model on the Hub",
+    "LanguageSettings": "languages.LANGUAGE",
+    "Classification": "tasks.NAME with type: classification",
+    "MultipleChoice": "tasks.NAME with type: multiple_choice",
+    "Generation": "tasks.NAME with type: generation",
+    "DataConfig": "tasks.NAME.data",
+    "HubData": "tasks.NAME.data.hub",
+    "Shot": "tasks.NAME.shots.LANGUAGE: a list of",
+    "RecipeSettings": "merge.RECIPE",
+}
+"""Titles of the sections that a reader would not find by the keys that lead to them."""
 
 
 def project_page() -> str:
@@ -274,15 +270,10 @@ def project_page() -> str:
     schema = Project.model_json_schema()
     definitions = schema.get("$defs", {})
     classes = {cls.__name__: cls for cls in models_of(Project)}
-    titles = dict(PROJECT_SECTIONS) | {
-        part["$ref"].rpartition("/")[2]: key
-        for key, part in schema["properties"].items()
-        if "$ref" in part
-    }
-    order = [name for name in titles if name in classes]
-    order += [name for name in classes if name not in titles and name != Project.__name__]
+    titles = {cls.__name__: key for cls, key in _keys_of(Project)} | dict(PROJECT_SECTIONS)
+    order = sorted((n for n in classes if n != Project.__name__), key=lambda n: _place(titles[n]))
     sections = [
-        f"## {titles.get(name, name)} {{ #{name} }}\n\n{_summary(classes[name])}\n\n"
+        f"## {titles[name]} {{ #{name} }}\n\n{_summary(classes[name])}\n\n"
         + _fields_table(classes[name], definitions, definitions.get(name, {}))
         for name in order
     ]
@@ -295,6 +286,27 @@ def project_page() -> str:
         + "\n"
         + "\n".join(sections)
     )
+
+
+def _place(title: str) -> tuple[int, str]:
+    """Return where a section stands: in the order of the project file's own keys."""
+    from langmerge.project import Project
+
+    first = re.split(r"\W", title)[0]
+    return list(Project.model_fields).index(first), title
+
+
+def _keys_of(root: Any) -> Iterator[tuple[Any, str]]:
+    """Yield every model below a model with the keys that lead to it."""
+    waiting: list[tuple[Any, str]] = [(root, "")]
+    seen = {root}
+    for cls, path in waiting:
+        for name, field in cls.model_fields.items():
+            for model in _models_in(field.annotation):
+                if model not in seen:
+                    seen.add(model)
+                    waiting.append((model, f"{path}{name}."))
+                    yield model, f"{path}{name}"
 
 
 def models_of(root: Any) -> list[Any]:

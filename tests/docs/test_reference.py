@@ -40,6 +40,7 @@ def test_the_project_page_has_types_bounds_and_defaults() -> None:
     assert "| `on_undecided` | `warn` or `refuse` | `warn` |" in page
     assert "| `matrix` | true or false | `false` |" in page
     assert '| `completion` | text | `" {target}"` |' in page
+    assert "## train.ancestor {" in page
     assert "| `base` | text or [HubBase](#HubBase) | required |" in page
 
 
