@@ -36,6 +36,7 @@ from langmerge.cli.rollback import rollback
 from langmerge.cli.run import run
 from langmerge.cli.score import score
 from langmerge.cli.serve import serve
+from langmerge.cli.study import study
 from langmerge.cli.sweep import sweep
 from langmerge.cli.verify import verify
 from langmerge.errors import LangmergeError
@@ -58,6 +59,7 @@ for verb in (
     results,
     report,
     sweep,
+    study,
     predict,
     serve,
     evaluate,

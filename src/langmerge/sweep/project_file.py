@@ -48,7 +48,7 @@ def with_recipe(
         # One value, mostly on one line; what stands behind it is a comment.
         behind = lines[end - 1][value.end_mark.column :].strip()
         section = [f"merge:{'  ' + behind if behind else ''}{ending}", *_indented(entry)]
-        for known, of_known in _recipes(yaml.safe_load(text)["merge"]).items():
+        for known, of_known in recipes_of(yaml.safe_load(text)["merge"]).items():
             if known != name:
                 section += _indented([line + ending for line in _entry(known, of_known)])
         return "".join([*lines[:start], *section, *lines[end:]])
@@ -95,7 +95,7 @@ def write_recipe(
     old = path.read_bytes().decode("utf-8")
     new = with_recipe(old, name, settings, comments)
     before, after = yaml.safe_load(old), yaml.safe_load(new)
-    recipes = {name: dict(settings), **_recipes(before.get("merge"))} | {name: dict(settings)}
+    recipes = {name: dict(settings), **recipes_of(before.get("merge"))} | {name: dict(settings)}
     if after != {**before, "merge": recipes} or next(iter(after["merge"])) != name:
         raise ProjectError(
             f"{path}: merge: is written in a way that cannot be edited without touching more; "
@@ -139,7 +139,7 @@ def _with_comments(lines: Sequence[str], line: int, least: int) -> int:
     return line
 
 
-def _recipes(value: Any) -> dict[str, Any]:
+def recipes_of(value: Any) -> dict[str, Any]:
     """Return what a `merge:` in any of its forms says, as a mapping of names to recipes."""
     if value is None:
         return {}

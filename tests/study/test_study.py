@@ -1,0 +1,220 @@
+"""`langmerge study` on tiny projects: cells, parts at a time, nothing twice, one report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from projects import make_project, rows, write_rows
+from typer.testing import CliRunner
+
+from langmerge.cli import app
+from langmerge.errors import ProjectError
+from langmerge.project import load_project
+from langmerge.results import load_results
+from langmerge.study import run as study_run
+from langmerge.study.cells import plan_study
+from langmerge.study.config import load_study
+from langmerge.study.report import records
+from langmerge.study.run import OutOfTime, read_record, run_study
+
+
+@pytest.fixture
+def source(tmp_path: Path, tiny_base_folder: Path) -> Path:
+    return make_project(
+        tmp_path / "project",
+        tiny_base_folder,
+        tasks=("classification", "multiple_choice"),
+        languages=("de", "en", "fr"),
+        compare=["base", "individual"],
+        merge={
+            "ties": {"method": "ties"},
+            "heavy": {"method": "linear", "weights": {"de": 2.0, "fr": 0.5}},
+        },
+    )
+
+
+def write_study(source: Path, **keys) -> Path:
+    path = source.parent.parent / "small.yaml"
+    path.write_text(yaml.safe_dump({"project": "project/langmerge.yaml", **keys}))
+    return path
+
+
+def test_every_combination_is_a_cell_and_a_valid_project(source):
+    study = write_study(
+        source,
+        languages={"two": ["de", "en"], "three": ["de", "en", "fr"]},
+        variants={"plain": {}, "wide": {"adapter": {"r": 4}}},
+        seeds=[0, 1],
+    )
+    plan = plan_study(load_study(study))
+    assert len(plan.groups) == 2 * 2 * 2
+    assert len(plan.cells()) == 16
+    assert [seed for _, seed in plan.cells()] == [0] * 8 + [1] * 8
+    by_name = {group.name: group for group in plan.groups}
+    group = by_name["own--wide--two--classification"]
+    project = load_project(plan.write(group, (0, 1)))
+    assert list(project.languages) == ["de", "en"]
+    assert list(project.tasks) == ["classification"]
+    assert (project.adapter.r, project.adapter.lora_alpha) == (4, 4)
+    assert project.seeds == (0, 1)
+    assert project.merge["heavy"].weights == {"de": 2.0}
+    assert (project.folder / ".langmerge").resolve() == plan.study.folder / "store"
+
+
+def test_cells_share_what_they_have_in_common_and_are_not_done_twice(source, monkeypatch):
+    study = write_study(
+        source,
+        tasks=["classification"],
+        languages={"two": ["de", "en"], "three": ["de", "en", "fr"]},
+    )
+    plan = plan_study(load_study(study))
+    ran: list[str] = []
+    started = study_run.Watch.job_started
+
+    def watched(watch, decision):
+        ran.append(decision.job.id)
+        started(watch, decision)
+
+    monkeypatch.setattr(study_run.Watch, "job_started", watched)
+    done = run_study(plan)
+    assert (len(done.cells), done.left, done.failed) == (2, 0, {})
+    trained = [job for job in ran if job.startswith("train/")]
+    assert len(trained) == len(set(trained)) == 3  # de and en once, for both sets
+
+    ran.clear()
+    again = run_study(plan)
+    assert (again.cells, ran) == ((), [])
+
+    data = source.parent / "data/classification/fr/train.jsonl"
+    write_rows(data, rows("classification", "fr", "train", 8))
+    update = run_study(plan)
+    assert update.cells == ("own--own--three--classification/seed0",)
+    assert [job for job in ran if job.startswith("train/")] == ["train/classification/fr/seed0"]
+
+
+def test_seeds_are_pooled_as_they_come(source):
+    study = write_study(source, tasks=["classification"], seeds=[0, 1])
+    plan = plan_study(load_study(study))
+    run_study(plan)
+    (group,) = plan.groups
+    record = read_record(plan, group)
+    assert record is not None
+    assert record["seeds"] == [0, 1]
+    averages = record["results"]["averages"]
+    merged = next(a for a in averages if a["model"] == "merged:ties" and a["split"] == "test")
+    assert set(merged["seed_spread"]["values"]) == {"0", "1"}
+
+
+def test_a_part_at_a_time(source, monkeypatch):
+    study = write_study(source, seeds=[0, 1])
+    plan = plan_study(load_study(study))
+    assert run_study(plan, minutes=0).left == 4
+
+    check = study_run.Clock.check
+    checks = {"left": 14}
+
+    def soon(clock):
+        checks["left"] -= 1
+        if checks["left"] < 0:
+            raise OutOfTime
+        check(clock)
+
+    monkeypatch.setattr(study_run.Clock, "check", soon)
+    some = run_study(plan)
+    assert some.left >= 3
+    monkeypatch.setattr(study_run.Clock, "check", check)
+    rest = run_study(plan)
+    assert len(some.cells) + len(rest.cells) == 4
+    assert rest.left == 0
+
+
+def test_a_recipe_is_chosen_on_dev_and_reported_on_test(source):
+    study = write_study(
+        source,
+        tasks=["classification"],
+        languages={"two": ["de", "en"]},
+        seeds=[0, 1],
+        sweep={"methods": ["linear"], "lambdas": [0.5, 2.0]},
+    )
+    plan = plan_study(load_study(study))
+    assert run_study(plan).failed == {}
+    (group,) = plan.groups
+    record = read_record(plan, group)
+    assert record is not None
+    evidence = json.loads((plan.study.folder / "cells" / f"{group.name}.sweep.json").read_text())
+    assert record["recipes"]["sweep"] == evidence["winner"]["recipe"]
+    models = {a["model"] for a in record["results"]["averages"] if a["split"] == "test"}
+    assert "merged:sweep" in models
+    assert run_study(plan).cells == ()
+
+
+def test_merging_over_languages_tasks_and_both(source):
+    study = write_study(
+        source, languages={"two": ["de", "en"]}, cross={"method": "ties", "density": 0.5}
+    )
+    plan = plan_study(load_study(study))
+    assert run_study(plan).failed == {}
+    path = plan.study.folder / "cells" / "cross--own--own--two.json"
+    record = json.loads(path.read_text())
+    assert list(record["rows"]) == ["individual", "over languages", "over tasks", "over both"]
+    # What is merged over languages here is what a project's own recipe merges.
+    own = source.read_text().replace("method: ties\n", "method: ties\n    density: 0.5\n")
+    source.write_text(own)
+    plan = plan_study(load_study(study))
+    run_study(plan)
+    for group in plan.groups:
+        results = load_results(plan.write(group, (0,)))
+        scores = {
+            a.model: a.average.value
+            for a in results.averages
+            if a.split == "test" and a.task == group.task
+        }
+        kinds = {kind: row["tasks"][group.task] for kind, row in record["rows"].items()}
+        assert kinds["individual"] == pytest.approx(scores["individual"])
+        assert kinds["over languages"] == pytest.approx(scores["merged:ties"])
+    before = path.stat().st_mtime_ns
+    run_study(plan)
+    assert path.stat().st_mtime_ns == before
+
+
+def test_the_verb_writes_a_report(source):
+    study = write_study(source, tasks=["classification"], languages={"two": ["de", "en"]})
+    found = CliRunner().invoke(app, ["study", str(study)])
+    assert found.exit_code == 0, found.output
+    folder = study.parent / "small-study"
+    text = (folder / "report.md").read_text()
+    assert "merged:ties" in text
+    assert "own--" not in text
+    assert len(records(folder)) == 1
+    for path in (folder / "store/objects").glob("*"):
+        assert path.exists()
+    again = CliRunner().invoke(app, ["study", str(study), "--report", "--json"])
+    assert json.loads(again.stdout)["groups"][0]["about"]["languages"] == "two"
+
+
+def test_a_cell_that_fails_is_named_and_the_others_go_on(source):
+    bad = source.parent / "data/multiple_choice/en/train.jsonl"
+    bad.write_text("{}\n")
+    study = write_study(source, languages={"two": ["de", "en"]})
+    plan = plan_study(load_study(study))
+    done = run_study(plan)
+    assert list(done.failed) == ["own--own--two--multiple_choice/seed0"]
+    assert len(done.cells) == 1
+    assert done.left == 1
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"languages": {"two": ["de", "xx"]}}, "languages.two: the project has no language 'xx'"),
+        ({"tasks": ["topic"]}, "tasks: the project has no task 'topic'"),
+        ({"variants": {"bad": {"train": {"epochs": 3}}}}, "cell own--bad.* is no project"),
+        ({"model": "x"}, "unknown key 'model'; did you mean 'models'"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_runs(source, keys, message):
+    with pytest.raises(ProjectError, match=message):
+        plan_study(load_study(write_study(source, **keys)))
