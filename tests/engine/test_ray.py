@@ -1,6 +1,7 @@
 """The Ray engine on a real cluster of three nodes on this machine, against the local engine."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -117,6 +118,11 @@ def deaths(project: Path) -> list[str]:
     return [line for line in ledger if "worker died" in line]
 
 
+long = pytest.mark.skipif(
+    os.environ.get("LANGMERGE_FAULTS") != "long", reason="minutes; LANGMERGE_FAULTS=long runs it"
+)
+
+
 def test_results_are_those_of_the_local_engine(
     nodes, local, bucket: str, tmp_path: Path, tiny_base_folder: Path
 ) -> None:
@@ -204,3 +210,68 @@ def test_a_driver_that_was_killed_is_started_again(
     assert outputs(again) == local
     after = finished()
     assert {name: after[name] for name in before} == before
+
+
+class KillsNow(Observer):
+    """Kills a busy worker at every n-th word of progress."""
+
+    def __init__(self, every: int) -> None:
+        self._every, self._heard, self.kills = every, 0, 0
+
+    def job_progressed(self, job: Job, done: int, total: int, note: str = "") -> None:
+        self._heard += 1
+        if self._heard % self._every == 0 and (busy := workers(".do")):
+            os.kill(random.Random(self._heard).choice(busy), signal.SIGKILL)
+            self.kills += 1
+
+
+@long
+@pytest.mark.timeout(1800)
+def test_killed_again_and_again_a_project_still_ends_as_it_should(
+    nodes, local, tmp_path: Path, tiny_base_folder: Path
+) -> None:
+    kills = runs = 0
+    for number in range(5):
+        project = project_in(tmp_path / f"project{number}", tiny_base_folder)
+        while True:
+            observer = KillsNow(every=1 + number)
+            run = run_there(project, observer)
+            kills, runs = kills + observer.kills, runs + 1
+            if not run.of("failed", "skipped"):
+                break
+        assert outputs(run) == local
+    sys.stdout.write(f"{kills} workers killed in {runs} runs of 5 projects\n")
+    assert kills >= 10
+
+
+SRUN = """#!/usr/bin/env bash
+while [[ "$1" == --* ]]; do [[ "$1" == --nodelist ]] && shift; shift; done
+exec "$@"
+"""
+
+
+@long
+@pytest.mark.timeout(600)
+def test_the_slurm_script_starts_ray_runs_and_ends(
+    local, tmp_path: Path, tiny_base_folder: Path
+) -> None:
+    """Stand-ins for Slurm's commands start the nodes of an allocation on this machine."""
+    project = project_in(tmp_path / "project", tiny_base_folder)
+    commands = {"srun": SRUN, "scontrol": "#!/bin/sh\nprintf 'node1\\nnode2\\n'\n"}
+    for name, text in commands.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    script = Path(__file__).parents[2] / "examples" / "slurm" / "run.sbatch"
+    places = [str(tmp_path), str(Path(sys.executable).parent), os.environ["PATH"]]
+    slurm = {"SLURM_JOB_NODELIST": "node[1-2]", "SLURM_JOB_ID": "77", "SLURM_GPUS_ON_NODE": "0"}
+
+    done = subprocess.run(
+        ["bash", str(script), str(project), "--workers", "2"],
+        env={**os.environ, **slurm, "PATH": os.pathsep.join(places)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert outputs(run_project(project)) == local

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from langmerge.plan import Job
-from langmerge.plan.graph import BASELINES
+from langmerge.plan.graph import ANCESTOR, INDIVIDUAL
 
 MAX_TOGETHER = 8
 """Jobs of one unit at most: what is lost with a worker, and what balance costs at the end."""
@@ -74,11 +74,13 @@ def task_of(job: Job, seconds: Mapping[str, float], weights: int) -> Task:
         weights: bytes of the base model.
     """
     together = ""
-    if job.kind == "train" and job.model not in BASELINES:
-        together = f"train/{job.task}/{job.seed}"
+    if job.kind == "train" and job.model in (INDIVIDUAL, ANCESTOR):
+        together = f"train/{job.task}/{job.model}/{job.seed}"
     elif job.kind == "evaluate":
         together = f"evaluate/{job.task}/{job.model}/{job.seed}"
-    on_base = job.kind in ("train", "evaluate")
+    # A merge that needs rows chooses its recipe by them, on the base.
+    chooses = job.kind == "merge" and any(need.startswith("data/") for need in job.needs)
+    on_base = job.kind in ("train", "evaluate") or chooses
     return Task(
         job.id,
         seconds.get(job.id, _USUAL_SECONDS[job.kind]),
