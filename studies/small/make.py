@@ -26,6 +26,7 @@ BLOCKS: Mapping[str, tuple[Callable[[Raw], str], str]] = {
     "verdict": (tables.verdict, "main"),
     "scores": (tables.scores, "main"),
     "choosing": (tables.choosing, "main"),
+    "heldout": (tables.heldout, "main"),
     "methods": (tables.methods, "main"),
     "inits": (tables.inits, "inits"),
     "withheld": (tables.withheld, "withheld"),

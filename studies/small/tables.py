@@ -51,7 +51,7 @@ def verdict(raw: Raw) -> str:
         merged, combined = drawn[ours], drawn["combined"]
         lower = bounds(minus(merged, combined)[1], 0.90)[0]
         kept, kept_draws = _ratio(merged, combined)
-        single = _difference(drawn, ours, "best-single")
+        alone = _against_ancestor(raw, task, ours)
         lines.append(
             [
                 task,
@@ -62,15 +62,28 @@ def verdict(raw: Raw) -> str:
                 f"{lower:+.1f}: {'yes' if lower > MARGIN else 'no'}",
                 f"{kept:.1f}% ({_pair(bounds(kept_draws))})",
                 _lost(merged, combined, _languages(raw, task)),
-                single,
+                _difference(drawn, ours, "best-single"),
+                alone,
             ]
         )
     head = [
         "task", "recipe", "merged", "combined", "difference (95%)",
         f"one-sided 95% bound; above {MARGIN:g}?", "keeps (95%)",
         f"languages under {LEAST_RETENTION:g}%", "minus best-single (95%)",
+        "minus the ancestor alone (95%)",
     ]  # fmt: skip
     return _table(head, lines) if lines else ""
+
+
+def _against_ancestor(raw: Raw, task: str, ours: str) -> str:
+    """Compare with the ancestor's adapter alone, which has the first seed only."""
+    ancestors = raw.models(task, "ancestor", _languages(raw, task)).get("ancestor", {})
+    merged = models_of(raw, task)[ours]
+    if not (common := sorted(ancestors.keys() & merged.keys())):
+        return ""
+    first = common[0]
+    drawn = draw({"ancestor": {first: ancestors[first]}, ours: {first: merged[first]}})
+    return _difference(drawn, ours, "ancestor")
 
 
 def scores(raw: Raw) -> str:
@@ -127,6 +140,38 @@ def choosing(raw: Raw) -> str:
     return _table(head, lines) if lines else ""
 
 
+def heldout(raw: Raw) -> str:
+    """Return what choosing is worth for a language that had no part in it.
+
+    Each language in turn is left out: the recipe is chosen on the others' dev rows, and measured
+    on its own.
+    """
+    lines = []
+    for task in raw.tasks:
+        records = [raw.record(task, "shared", seed)["dev"] for seed in raw.seeds(task)]
+        names = [n for n in records[0] if n.startswith("merged:") and all(n in r for r in records)]
+        if "merged:ties-1" not in names:
+            continue
+        languages = sorted(records[0]["merged:ties-1"])
+        table = np.array(
+            [[np.mean([r[n][code] for r in records]) for code in languages] for n in names]
+        )
+        others = (table.sum(axis=1, keepdims=True) - table) / max(len(languages) - 1, 1)
+        picked = others.argmax(axis=0)
+        own = table[picked, np.arange(len(languages))]
+        ties = table[names.index("merged:ties-1")]
+        cells = [
+            f"{code} `{names[k].removeprefix('merged:')}` {value - plain:+.1f}"
+            for code, k, value, plain in zip(languages, picked, own, ties, strict=True)
+        ]
+        lines.append(
+            [task, f"{own.mean():.1f}", f"{ties.mean():.1f}", f"{(own - ties).mean():+.1f}",
+             ", ".join(cells)]
+        )  # fmt: skip
+    head = ["task", "chosen on the others", "TIES", "difference", "by language left out"]
+    return _table(head, lines) if lines else ""
+
+
 def methods(raw: Raw) -> str:
     """Return the best dev score of every method, task by task."""
     found: dict[str, dict[str, tuple[float, str]]] = {}
@@ -153,6 +198,8 @@ def inits(raw: Raw) -> str:
         first = raw.seeds(task)[0]
         for part in ("shared", "separate", "ancestor"):
             models = models_of(raw, task, part)
+            if combined := models_of(raw, task).get("combined"):
+                models["combined"] = combined
             models = {name: {first: runs[first]} for name, runs in models.items() if first in runs}
             if not models or not (picked := raw.record(task, part, first)["facts"].get("chosen")):
                 continue
@@ -161,10 +208,14 @@ def inits(raw: Raw) -> str:
             for name in (f"merged:{picked['mean']}", "merged:ties-1", "merged:mean", "ancestor"):
                 value = f"{drawn[name].mean[0]:.1f}" if name in drawn else ""
                 cells.append(value)
-            lines.append([task, part, f"`{picked['mean']}`", *cells])
+            against = _difference(drawn, f"merged:{picked['mean']}", "combined")
+            lines.append([task, part, f"`{picked['mean']}`", *cells, against])
     if not any(line[1] != "shared" for line in lines):
         return ""
-    head = ["task", "init", "chosen on dev", "chosen", "TIES", "mean", "ancestor alone"]
+    head = [
+        "task", "init", "chosen on dev", "chosen", "TIES", "mean", "ancestor alone",
+        "chosen minus combined (95%)",
+    ]  # fmt: skip
     return _table(head, lines)
 
 

@@ -169,3 +169,52 @@ def test_intervals_are_paired_and_cover_seeds(study):
     assert wide.std() > one.std()
     # Two rows a group that are alike: as wide as of half as many rows.
     assert one.std() == pytest.approx(hard[::1].reshape(100, 2).mean(1).std() / 10, rel=0.1)
+
+
+def test_tables_of_made_up_results(study, tmp_path):
+    """The merge is right where the combined model is, but for the last 5 of 100 rows in German."""
+    gold = [i % 2 for i in range(100)]
+
+    def answers(wrong):
+        return [1 - g if i >= 100 - wrong else g for i, g in enumerate(gold)]
+
+    raw = tmp_path / "tiny"
+    for language in ("de", "en"):
+        rows = {"groups": [f"g{i}" for i in range(100)], "labels": ["no", "yes"], "gold": gold}
+        path = raw / "rows" / f"sentiment-{language}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(rows))
+    dev = {
+        "merged:ties-1": {"de": 70.0, "en": 80.0},
+        "merged:mean": {"de": 75.0, "en": 79.0},
+        "merged:svc": {"de": 60.0, "en": 90.0},
+    }
+    test = {
+        "combined": {"de": answers(10), "en": answers(10)},
+        "best-single": {"de": answers(30), "en": answers(30)},
+        "merged:mean": {"de": answers(15), "en": answers(10)},
+        "merged:ties-1": {"de": answers(20), "en": answers(20)},
+    }
+    record = {
+        "dev": dev,
+        "test": test,
+        "recipes": {name.removeprefix("merged:"): {"method": "linear"} for name in dev},
+        "facts": {"chosen": {"mean": "mean", "test": ["mean", "ties-1"]}, "costs": {}},
+        "machine": {"versions": {}, "gpu": None, "cores": 2, "date": "2026-01-01"},
+    }
+    for seed in (0, 1, 2):
+        path = raw / "sentiment" / f"shared-{seed}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(record))
+    tables, results = study("tables"), study("results")
+    made = results.Raw(raw)
+    verdict = tables.verdict(made).splitlines()[-1].split(" | ")
+    assert verdict[1:4] == ["`mean`", "87.5", "90.0"]
+    # Five of 100 rows: 2 to 10 of them in nearly all draws, halved by the other language.
+    assert verdict[4] == "-2.5 (-5.0 to -0.5)"
+    assert verdict[5].endswith("no")
+    assert verdict[6].startswith("97.2%")
+    # Left out in turn: for English, German prefers the mean; for German, English prefers svc.
+    left = tables.heldout(made).splitlines()[-1]
+    assert "de `svc` -10.0, en `mean` -1.0" in left
+    assert "| -5.5 |" in left
