@@ -228,6 +228,8 @@ class Project(Settings):
         if isinstance(value, Mapping):
             value = {code: settings or {} for code, settings in value.items()}
         elif isinstance(value, list):
+            if odd := [code for code in value if isinstance(code, list | dict | set)]:
+                raise ValueError(f"found {odd[0]!r:.40} in the list, expected a language's name")
             if repeated := sorted({str(code) for code in value if value.count(code) > 1}):
                 raise ValueError(f"'{repeated[0]}' is listed twice; remove one")
             value = {code: {} for code in value}

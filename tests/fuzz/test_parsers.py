@@ -92,7 +92,7 @@ YAML_TRAPS = [
     b"a: !!binary x",
     b"a: &x [*x]", b"? [a]\n: b", b"!!python/object/apply:os.system ['true']", b"a: !!set {b, c}",
     b"<<: {a: b}", b"<<: x", b"a: " + b"1" * 5000, b"[" * 600, b"%YAML 9.9\n--- a",
-    b"--- a\n--- b",
+    b"--- a\n--- b", b"languages: [[]]", b"languages: [{a: b}, {a: b}]",
     b"a: *nothing", b"\xef\xbb\xbfa: b", b"a: \x00", b"? {a: b}\n: c", b"1: 2", b"base: .inf",
     b"a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]",
 ]  # fmt: skip
@@ -155,6 +155,8 @@ def test_recipe_files(folder: Path, content: bytes) -> None:
 
 @FUZZED
 @given(content=spoiled(HARNESS).map(as_json) | spoiled_bytes(as_json(HARNESS)))
+@example(content=as_json({**HARNESS, "configs": {"arc": {"x": float("inf"), "\ud800": 1}}}))
+@example(content=as_json({**HARNESS, "configs": {"arc": {"x": float("inf")}}}))
 def test_results_of_the_harness(folder: Path, content: bytes) -> None:
     path = folder / "results_1.json"
     path.write_bytes(content)
@@ -190,6 +192,7 @@ LOCK = {"version": 1, "jobs": {"train/t/de/seed0": {"key": "0" * 64, "output": "
 @FUZZED
 @given(content=spoiled(LOCK).map(as_json) | spoiled_bytes(as_json(LOCK)))
 @example(content=b"[" * 3000)
+@example(content=as_json({**LOCK, "version": "\r"}))
 def test_lock_files(folder: Path, content: bytes) -> None:
     (folder / "langmerge.lock").write_bytes(content)
     told(lambda: Lock.load(folder).key_of("train/t/de/seed0"))

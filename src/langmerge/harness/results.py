@@ -114,6 +114,7 @@ def read_harness_results(path: Path) -> HarnessResults:
     """
     try:
         content = parse_json(path.read_text(encoding="utf-8"))
+        json.dumps(content, ensure_ascii=False).encode()  # half a character could not be printed
     except OSError as error:
         reason = error.strerror or error
         raise DataError(f"{path}: cannot be read ({reason}); name a results_*.json") from None
@@ -228,4 +229,8 @@ def _signature(content: Mapping[str, Any], task: str, metric: str, filtered: str
 
 def _config_digest(config: Mapping[str, Any]) -> str:
     of_task = {key: value for key, value in config.items() if key not in _NOT_THE_TASK}
-    return digest_of(json.loads(json.dumps(of_task, default=str)))[:8]
+    text = json.dumps(of_task, default=str)
+    try:
+        return digest_of(json.loads(text))[:8]
+    except ValueError:  # infinity, which the harness writes and JSON does not have
+        return digest_of(text)[:8]

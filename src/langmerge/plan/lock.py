@@ -36,7 +36,7 @@ class Lock:
             content = parse_json(path.read_text(encoding="utf-8"))
             if content["version"] != _VERSION:
                 raise ProjectError(
-                    f"{path}: lock version {content['version']}, expected {_VERSION}; "
+                    f"{path}: lock version {content['version']!r:.20}, expected {_VERSION}; "
                     "use the langmerge that wrote it, or delete the file to start anew"
                 )
             jobs = content["jobs"].items()
