@@ -113,10 +113,16 @@ def make_app(comparer: Comparer, host: str = LOOPBACK) -> Any:
         mcp_server=False,
         max_file_size=1,  # There is nothing to upload.
         show_error=True,
-        theme=gr.themes.Default(
-            primary_hue="indigo", font=["system-ui", "sans-serif"], font_mono=["monospace"]
-        ),
+        theme=_theme(gr),
         css=style(),
+    )
+
+
+def _theme(gr: Any) -> Any:
+    """Return Gradio's theme with the system's fonts, and hints that can be read."""
+    fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["monospace"]}
+    return gr.themes.Default(primary_hue="indigo", **fonts).set(
+        block_info_text_color="*neutral_600", block_info_text_color_dark="*neutral_300"
     )
 
 
@@ -167,4 +173,6 @@ def serve(app: Any, listening: socket.socket) -> None:
     """Serve until the process is told to stop."""
     import uvicorn
 
-    uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
+    # An open page keeps a connection; nobody who stops the server wants to wait for its tab.
+    config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1)
+    uvicorn.Server(config).run(sockets=[listening])

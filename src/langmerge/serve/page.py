@@ -14,7 +14,10 @@ from langmerge.serve.merges import Choice
 from langmerge.serve.table import problem_html, to_html
 
 _LONGEST_TEXT = 20_000
-_REPORT = '<iframe class="lm-report" src="report" title="Report" sandbox="allow-scripts"></iframe>'
+_REPORT = (
+    '<iframe class="lm-report" src="report" title="Report" loading="lazy" sandbox="allow-scripts">'
+    "</iframe>"
+)
 _EMPTY = '<p class="lm-hint">The answers will stand here, a column for each model.</p>'
 
 
