@@ -77,6 +77,9 @@ def _curves(raw: Raw) -> tuple[str, Any] | None:
             if points:
                 axis.plot(*np.array(points).T, "o-", markersize=3, linewidth=1, label=label)
         axis.set_xscale("log")
+        counts = sorted({record["facts"]["count"] for record in own})
+        axis.set_xticks(counts, [f"{count:,}" for count in counts])
+        axis.set_xticks([], minor=True)
         axis.set_title(language)
         axis.set_xlabel("training rows")
     axes[0][0].set_ylabel("accuracy")

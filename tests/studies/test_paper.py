@@ -15,9 +15,10 @@ from typer.testing import CliRunner
 from langmerge.cli import app
 from langmerge.project import HubBase, load_project
 from langmerge.recipes import RECIPES
+from langmerge.study.config import load_study
 
 STUDY = Path(__file__).parents[2] / "studies" / "paper"
-PROJECTS = sorted(STUDY.glob("*.yaml"))
+PROJECTS = sorted(path for path in STUDY.glob("*.yaml") if path.stem != "study")
 LANGUAGES = ("en", "de", "fr", "ja", "zh")
 
 
@@ -81,5 +82,8 @@ def test_projects_are_the_papers_and_differ_in_their_base_alone():
         assert (train.per_device_train_batch_size, train.max_length) == (8, 8192)
         methods = {recipe.method for recipe in project.merge.values()}
         assert methods >= {"ties", "dare_ties", "dare_linear", "knots_ties", "linear"}
+    study = load_study(STUDY / "study.yaml")
+    assert study.models == {path.stem: load_project(path).base for path in PROJECTS}
+    assert study.project_path in PROJECTS
     same = [project.model_dump(exclude={"base"}) for project in projects]
     assert same[0] == same[1] == same[2]
