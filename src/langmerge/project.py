@@ -153,6 +153,13 @@ class UpdateSettings(Settings):
     train: Mapping[str, Any] = Field(default={}, description="training settings of continuing")
 
 
+class CombinedSettings(Settings):
+    """What the combined model does differently, so that it is as good a baseline as it can be."""
+
+    train: Mapping[str, Any] = {}
+    """Training settings of its own; `langmerge sweep --combined` finds them on dev."""
+
+
 class CostSettings(Settings):
     """What a device costs, for the bill."""
 
@@ -186,6 +193,8 @@ class Project(Settings):
     """How adapters are trained."""
     update: UpdateSettings = UpdateSettings()
     """How a language is trained again."""
+    combined: CombinedSettings = CombinedSettings()
+    """What the combined model does differently."""
     merge: Mapping[Name, RecipeSettings] = Field(
         default_factory=lambda: {"ties": RecipeSettings(method="ties")}, min_length=1
     )
@@ -256,6 +265,7 @@ class Project(Settings):
         if CONTINUED_NAME in self.compare and COMBINED_NAME not in self.compare:
             raise ValueError(f"compare: {CONTINUED_NAME} continues {COMBINED_NAME}; add that too")
         _check_override("update.train", TrainConfig, self.update.train)
+        _check_override("combined.train", TrainConfig, self.combined.train)
         _check_override("train.ancestor.train", TrainConfig, self.train.ancestor.train)
         for language, settings in self.languages.items():
             _check_known(settings.data, self.tasks, f"languages.{language}.data", "task")
@@ -335,7 +345,7 @@ class Project(Settings):
 
     def train_for(self, language: str | None) -> TrainConfig:
         """Return the training settings of a language; of the combined model for None."""
-        overrides = self.languages[language].train if language else {}
+        overrides = self.languages[language].train if language else self.combined.train
         if not overrides:
             return self._training
         return TrainConfig(**{**self._training.model_dump(exclude_unset=True), **overrides})

@@ -58,6 +58,12 @@ def sweep(  # noqa: PLR0917 - a verb's options, given by name
     risk: Annotated[
         float, typer.Option(min=0.0, max=0.5, help="Of stopping the winner early; 0 stops no one.")
     ] = 0.05,
+    combined: Annotated[
+        bool,
+        typer.Option(
+            "--combined", help="Search the combined model's training instead, by --trials."
+        ),
+    ] = False,
     report_test: Annotated[
         bool, typer.Option("--report-test", help="Measure the best on test, after the choice.")
     ] = False,
@@ -76,6 +82,13 @@ def sweep(  # noqa: PLR0917 - a verb's options, given by name
     if objective not in OBJECTIVES:
         hint = did_you_mean(objective, OBJECTIVES)
         raise UserError(f"--objective {objective}: expected one of {', '.join(OBJECTIVES)}{hint}")
+    if combined:
+        if trials is None:
+            raise UserError("--combined: say by how many --trials; the merge's own is fair")
+        search_combined(
+            project, trials, tasks=task or (), objective=objective, seed=seed, json=json
+        )
+        return
     racing = replace(Racing(seed=seed), risk=risk) if risk else Racing(looks=(), seed=seed)
     request = Request(
         methods=tuple(method or ()),
@@ -134,6 +147,57 @@ def sweep_project(
         for line in told:
             out.print(Text(line), soft_wrap=True)
     return found
+
+
+def search_combined(
+    path: Path,
+    trials: int,
+    *,
+    tasks: Any = (),
+    objective: Any = "mean",
+    seed: int = 0,
+    json: bool = False,
+) -> None:
+    """Search the combined model's training, and show what came out.
+
+    Args:
+        path: the project file.
+        trials: how many trainings.
+        tasks: the tasks; none means all.
+        objective: what is to be largest.
+        seed: of the proposals.
+        json: print JSON in place of a table.
+
+    Raises:
+        UserError: as `langmerge.sweep.combined.sweep_combined`.
+    """
+    from langmerge.engine.holding import held
+    from langmerge.sweep.combined import save_combined, sweep_combined
+    from langmerge.sweep.tables import combined_table
+    from langmerge.workspace import open_workspace
+
+    workspace = open_workspace(path)
+    with held(workspace.store.root), _bar("training") as on_progress:
+        found = sweep_combined(
+            workspace,
+            trials,
+            tasks=tasks,
+            objective=objective,
+            seed=seed,
+            tell=lambda done, note: on_progress(done, trials, note),
+        )
+        evidence = save_combined(workspace.store, found)
+    if json:
+        show_json(found.model_dump())
+        return
+    show_table(combined_table(found))
+    if found.best is found.trials[0]:
+        out.print("The project's own settings are the best.")
+        return
+    settings = ", ".join(f"{key}: {value}" for key, value in found.best.train.items())
+    out.print(Text("Put this into the project file; `langmerge run` finds its training done:"))
+    out.print(Text(f"\ncombined:\n  train: {{{settings}}}\n"))
+    out.print(Text(f"All trials: {evidence}"), soft_wrap=True)
 
 
 def _write(ground: Ground, found: Sweep, name: str, dry_run: bool) -> list[str]:

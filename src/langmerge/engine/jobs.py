@@ -84,11 +84,12 @@ Made = Callable[[Decision, Produced | Exception], None]
 class Workbench:
     """Carries out jobs; loads the base model on first use and keeps one adapter folded in."""
 
-    def __init__(self, planner: Planner) -> None:
+    def __init__(self, planner: Planner, base: BaseModel | None = None) -> None:
+        """Set up for a plan; with the plan's base, if it is in memory already."""
         self._planner = planner
         self._project = planner.project
         self._store = planner.store
-        self._base: BaseModel | None = None
+        self._base = base
         self._folded: str | None = None
         self._folding = ExitStack()
 

@@ -194,6 +194,41 @@ def open_ground(workspace: Workspace, tasks: Iterable[str] = ()) -> Ground:
         ProjectError: for an unknown task, a language without dev rows, or what is not trained yet.
     """
     project = workspace.project
+    chosen = _with_dev(workspace, tasks)
+    seed = project.seeds[0]
+    facts = _facts(
+        workspace,
+        [
+            make(task, language)
+            for task in chosen
+            for language in project.languages
+            for make in (data_id, lambda t, code: train_id(t, code, seed))
+        ],
+        "`langmerge run --only train` makes the adapters that a sweep merges",
+    )
+    return Ground(workspace, chosen, seed, facts)
+
+
+def open_data(
+    workspace: Workspace, tasks: Iterable[str] = ()
+) -> tuple[tuple[str, ...], Mapping[str, Facts]]:
+    """Check that a project's rows were read, dev rows among them; return tasks and facts.
+
+    Args:
+        workspace: the project, opened.
+        tasks: the tasks wanted; none means all.
+
+    Raises:
+        ProjectError: as `open_ground`.
+    """
+    chosen = _with_dev(workspace, tasks)
+    wanted = [data_id(task, code) for task in chosen for code in workspace.project.languages]
+    return chosen, _facts(workspace, wanted, "`langmerge run --only train` reads the rows")
+
+
+def _with_dev(workspace: Workspace, tasks: Iterable[str]) -> tuple[str, ...]:
+    """Return the tasks that are meant, all of which have dev rows in every language."""
+    project = workspace.project
     chosen = tuple(tasks) or tuple(project.tasks)
     for task in chosen:
         if task not in project.tasks:
@@ -207,19 +242,14 @@ def open_ground(workspace: Workspace, tasks: Iterable[str] = ()) -> Ground:
                     f"tasks.{task}.data: '{language}' has no dev: split, and recipes are chosen on "
                     "dev; add dev:"
                 )
-    seed = project.seeds[0]
+    return chosen
+
+
+def _facts(workspace: Workspace, wanted: Iterable[str], fix: str) -> Mapping[str, Facts]:
+    """Return the facts of all jobs that are done, among which those wanted have to be."""
     planner = workspace.planner()
     plan(planner)
-    wanted = [
-        make(task, language)
-        for task in chosen
-        for language in project.languages
-        for make in (data_id, lambda t, code: train_id(t, code, seed))
-    ]
     for job in wanted:
         if "output" not in planner.facts.get(job, {}):
-            raise ProjectError(
-                f"{project.path}: {job} has no result yet; `langmerge run --only train` makes the "
-                "adapters that a sweep merges"
-            )
-    return Ground(workspace, chosen, seed, planner.facts)
+            raise ProjectError(f"{workspace.project.path}: {job} has no result yet; {fix}")
+    return planner.facts

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from langmerge.durations import time_text
+from langmerge.sweep.combined import CombinedSweep
 from langmerge.sweep.evidence import bounds
 from langmerge.sweep.record import Bounds, Change, Row, Sweep, TestRow
 from langmerge.tables import METRIC_NAMES, TextTable
@@ -42,6 +43,32 @@ def check_tables(found: Sweep) -> Iterator[TextTable]:
         notes=(
             f"Mean gap {sum(gaps) / len(gaps):+.1f}. The current recipe was not chosen on these "
             "dev rows: what the winner's gap is beyond its gap is the price of choosing.",
+        ),
+    )
+
+
+def combined_table(found: CombinedSweep) -> TextTable:
+    """Return the trials of the combined model, the project's own settings first."""
+    own, *others = found.trials
+    ordered = [own, *sorted(others, key=lambda trial: -trial.value)]
+    seconds = sum(trial.seconds for trial in found.trials)
+    return TextTable(
+        title=f"combined: {found.objective} on dev",
+        header=("learning rate", "epochs", "batch", found.objective, "interval", "training"),
+        rows=tuple(
+            (
+                f"{trial.train['learning_rate']:g}",
+                f"{trial.train['num_train_epochs']:g}",
+                str(trial.train["per_device_train_batch_size"]),
+                f"{trial.value:.1f}",
+                _interval(trial.interval),
+                time_text(trial.seconds),
+            )
+            for trial in ordered[: _SHOWN + 1]
+        ),
+        notes=(
+            f"{len(found.trials)} trials, the first with the project's own settings; training took "
+            f"{time_text(seconds)} in all. Compare with a merge that had as many.",
         ),
     )
 

@@ -1,0 +1,76 @@
+"""`langmerge sweep --combined`: the baseline's own search, its trainings kept and used."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from projects import make_project
+from typer.testing import CliRunner
+
+from langmerge.cli import app
+from langmerge.cli.run import run_project
+from langmerge.errors import ProjectError, UserError
+from langmerge.project import load_project
+from langmerge.sweep.combined import sweep_combined
+from langmerge.workspace import open_workspace
+
+pytest.importorskip("optuna")
+
+
+@pytest.fixture
+def project(tmp_path: Path, tiny_base_folder: Path) -> Path:
+    path = make_project(
+        tmp_path / "project", tiny_base_folder, compare=["base", "combined"], merge="linear"
+    )
+    run_project(path)
+    return path
+
+
+def test_trials_are_kept_and_the_winner_is_what_the_next_run_has(project, monkeypatch):
+    found = sweep_combined(open_workspace(project), 4)
+    own = load_project(project).train_for(None)
+    assert found.trials[0].train == {
+        "learning_rate": own.learning_rate,
+        "num_train_epochs": own.num_train_epochs,
+        "per_device_train_batch_size": own.per_device_train_batch_size,
+    }
+    assert len({json.dumps(trial.train) for trial in found.trials}) > 1
+    assert found.best.value == max(trial.value for trial in found.trials)
+
+    ledger = (project.parent / ".langmerge/ledger.jsonl").read_text()
+    assert ledger.count("a trial of langmerge sweep --combined") >= 4
+
+    from langmerge.engine import jobs
+
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs, "train_adapters", lambda *_, **__: pytest.fail("trained again"))
+        assert sweep_combined(open_workspace(project), 4).trials == found.trials
+
+        last = found.trials[-1].train
+        project.write_text(project.read_text() + f"combined: {{train: {json.dumps(last)}}}\n")
+        run = run_project(project, baselines=True)
+    assert not run.of("failed", "skipped")
+    assert run.results["train/classification/combined/seed0"].outcome == "reused"
+    assert run.results["train/classification/de/seed0"].outcome == "reused"
+
+
+def test_the_verb_prints_what_to_put_into_the_project(project):
+    found = CliRunner().invoke(
+        app, ["sweep", "--project", str(project), "--combined", "--trials", "2", "--json"]
+    )
+    assert found.exit_code == 0, found.output
+    assert len(json.loads(found.stdout)["trials"]) == 2
+    missing = CliRunner().invoke(app, ["sweep", "--project", str(project), "--combined"])
+    assert isinstance(missing.exception, UserError)
+
+
+def test_combined_settings_are_checked_and_touch_no_language(project):
+    project.write_text(project.read_text() + "combined: {train: {learning_rate: 0.5}}\n")
+    loaded = load_project(project)
+    assert loaded.train_for(None).learning_rate == 0.5
+    assert loaded.train_for("de").learning_rate == 0.01
+    project.write_text(project.read_text().replace("learning_rate: 0.5", "learning_rat: 0.5"))
+    with pytest.raises(ProjectError, match="combined.train: unknown key .learning_rat"):
+        load_project(project)
