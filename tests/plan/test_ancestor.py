@@ -154,7 +154,7 @@ def test_remaking_it_retrains_every_language_and_says_so(project: Pretender) -> 
     assert decisions[ANCESTOR].action == "run"
     assert "data.de" in decisions[ANCESTOR].reason
     assert {decisions[job].action for job in (DE, EN)} == {"run"}
-    assert decisions[EN].reason == f"starts from {ANCESTOR}, which is made first"
+    assert decisions[EN].reason == f"starts from {ANCESTOR}, which is made anew"
     assert trained(project.run(remake_ancestor=True)) == [ANCESTOR, DE, EN]
     assert lock(project)[ANCESTOR] != pin
     assert project.run() == []

@@ -116,7 +116,7 @@ class Planner:
             sources = identify_sources(self.project, job, file_digest)
             decision = self._decide(job, data_document(job, self.project, sources))
         elif missing := [need for need in job.needs if need not in self.facts]:
-            decision = Decision(job, "run", _after(missing))
+            decision = Decision(job, "run", self._after(job, missing))
         else:
             document = job_document(job, self.project, self.base, self.facts)
             decision = self._decide(job, document)
@@ -259,6 +259,13 @@ class Planner:
             return replace(decision, action="stale", reason=reason, result=last)
         return replace(decision, action="leave", reason=reason)
 
+    def _after(self, job: Job, missing: list[str]) -> str:
+        start = train_id(job.task, ANCESTOR, job.seed or 0)
+        if job.kind == "train" and job.model == INDIVIDUAL and start in missing:
+            how = "first" if self.lock.key_of(job.id) is None else "anew"
+            return f"starts from {start}, which is made {how}"
+        return _after(missing)
+
     def _has_todays_start(self, job: Job, last: Action) -> bool:
         """Whether a language's older adapter can be merged with new ones: of the same ancestor."""
         if job.kind != "train" or job.model != INDIVIDUAL:
@@ -356,8 +363,6 @@ _REMAKING = "`langmerge run --remake-ancestor` makes it anew"
 
 
 def _after(missing: list[str]) -> str:
-    if ancestors := [need for need in missing if f"/{ANCESTOR}/" in need]:
-        return f"starts from {ancestors[0]}, which is made first"
     first = missing[0].rsplit("/seed", 1)[0]
     more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
     return f"after {first}{more}"
