@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from fuzz.mutations import FUZZED, spoiled, spoiled_bytes, told
+from fuzz.mutations import FUZZED, LONG, spoiled, spoiled_bytes, told
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -16,6 +16,8 @@ from langmerge.adapter import CONFIG_NAME, TENSORS_NAME, Adapter, LoraFactors
 from langmerge.errors import AdapterError
 from langmerge.merging import inspect_adapters
 from langmerge.tensors import FileTensors
+
+pytestmark = pytest.mark.timeout(3600 if LONG else 300)
 
 CONFIG = {
     "peft_type": "LORA", "r": 2, "lora_alpha": 4, "rank_pattern": {"q": 2}, "alpha_pattern": {},

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from fuzz.mutations import FUZZED, JUNK, VALUES, spoiled, spoiled_bytes, spoilers, told
+from fuzz.mutations import FUZZED, JUNK, LONG, VALUES, spoiled, spoiled_bytes, spoilers, told
 from hypothesis import example, given
 from hypothesis import strategies as st
 from projects import make_project
@@ -26,6 +26,8 @@ from langmerge.seals import Seals
 from langmerge.store import Action, Store
 from langmerge.upkeep.bill import read_ledger
 from langmerge.upkeep.releases import Releases
+
+pytestmark = pytest.mark.timeout(3600 if LONG else 300)
 
 PROJECT: dict[str, Any] = {
     "base": {"model": "org/model", "revision": "0" * 40},

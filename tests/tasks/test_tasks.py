@@ -120,6 +120,15 @@ def test_shots_must_fill_the_prompt_and_answer_with_a_choice() -> None:
     assert task(question="1+1?", target="2").shots_for("de") == ()
     with pytest.raises(ValueError, match=r"shots.en: example 1 has no 'question'.*did you mean"):
         task(questoin="1+1?", target="2")
+    by_language = {"de": "{question}?", "en": "Q: {question}"}
+    given = {"type": "multiple_choice", "data": DATA, "prompt": by_language}
+    MultipleChoice.model_validate(
+        {**given, "shots": {"default": [{"question": "?", "target": "2"}]}}
+    )
+    with pytest.raises(ValueError, match="prompt: no template for 'fr', which has shots"):
+        MultipleChoice.model_validate(
+            {**given, "shots": {"fr": [{"question": "?", "target": "2"}]}}
+        )
     with pytest.raises(ValueError, match=r"shots.de: example 1 has no 'choices' to give letters"):
         MultipleChoice.model_validate(
             {

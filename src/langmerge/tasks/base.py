@@ -103,7 +103,8 @@ class Task(Settings, ABC):
         for language, shots in self.shots.items():
             for number, shot in enumerate(shots, start=1):
                 fields = shot.row().fields
-                for name in template_fields(self.template_for(fields, language)):
+                templates = self._templates_around(fields, language)
+                for name in (name for one in templates for name in template_fields(one)):
                     if name not in fields:
                         raise ValueError(
                             f"shots.{language}: example {number} has no '{name}', which the "
@@ -142,6 +143,16 @@ class Task(Settings, ABC):
         if isinstance(self.prompt, Mapping):
             return self.prompt[language if language in self.prompt else DEFAULT]
         return self.prompt
+
+    def _templates_around(self, fields: Collection[str], language: str) -> Sequence[str]:
+        """Return the prompt templates in which the shots given for a language may stand."""
+        if not isinstance(self.prompt, Mapping):
+            return [self.template_for(fields, language)]
+        if language == DEFAULT:
+            return list(self.prompt.values())
+        if language not in self.prompt and DEFAULT not in self.prompt:
+            raise ValueError(f"prompt: no template for '{language}', which has shots; add it")
+        return [self.template_for(fields, language)]
 
     def template_for(self, fields: Collection[str], language: str) -> str:
         """Return the prompt template of rows with these fields."""
