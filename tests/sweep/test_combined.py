@@ -72,5 +72,5 @@ def test_combined_settings_are_checked_and_touch_no_language(project):
     assert loaded.train_for(None).learning_rate == 0.5
     assert loaded.train_for("de").learning_rate == 0.01
     project.write_text(project.read_text().replace("learning_rate: 0.5", "learning_rat: 0.5"))
-    with pytest.raises(ProjectError, match="combined.train: unknown key .learning_rat"):
+    with pytest.raises(ProjectError, match=r"combined\.train: unknown key .learning_rat"):
         load_project(project)
