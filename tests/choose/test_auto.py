@@ -28,7 +28,7 @@ FEW = (
 
 @pytest.fixture(autouse=True)
 def few_candidates(monkeypatch):
-    for place in ("plan.keys", "engine.jobs"):
+    for place in ("plan.keys", "engine.merging"):
         monkeypatch.setattr(f"langmerge.{place}.CANDIDATES", FEW)
 
 

@@ -15,14 +15,14 @@ DRIVER = """
 import os, signal, sys
 from pathlib import Path
 
-import langmerge.engine.jobs as jobs
+import langmerge.engine.training as training
 from langmerge.cli.run import run_project
 from langmerge.plan.lock import Lock
 from langmerge.store import Store
 from langmerge.train.run import AdapterRun
 
 moment, project = sys.argv[1], Path(sys.argv[2])
-jobs._CHECKPOINT_SECONDS = 0.0
+training.CHECKPOINT_SECONDS = 0.0
 calls = {"n": 0}
 
 def die():

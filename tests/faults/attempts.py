@@ -44,12 +44,12 @@ _PROCESSES.set_forkserver_preload(
 
 PHASES = {
     "deciding": "langmerge.plan.decisions:Planner.decide",
-    "loading the base": "langmerge.engine.jobs:load_base",
-    "reading data": "langmerge.engine.jobs:Workbench._read_data",
-    "training": "langmerge.engine.jobs:Workbench._train",
+    "loading the base": "langmerge.engine.bench:load_base",
+    "reading data": "langmerge.engine.jobs:read",
+    "training": "langmerge.engine.jobs:train",
     "writing a checkpoint": "langmerge.train.run:AdapterRun.save",
-    "merging": "langmerge.engine.jobs:Workbench._merge",
-    "evaluating": "langmerge.engine.jobs:Workbench._evaluate",
+    "merging": "langmerge.engine.jobs:merge_adapters",
+    "evaluating": "langmerge.engine.jobs:evaluate",
     "writing an object": "langmerge.store:Store.put",
     "publishing an object": "langmerge.store:Store._publish",
     "recording a result": "langmerge.store:Store.record",
@@ -143,10 +143,10 @@ def _carry_out(arguments: list[str], log: str, state: str, kill_at: int | None) 
     os.dup2(descriptor, 2)
     os.environ["OMP_NUM_THREADS"] = "1"
 
-    import langmerge.engine.jobs as jobs
+    import langmerge.engine.training as training
     from langmerge.cli import main
 
-    jobs._CHECKPOINT_SECONDS = 0.0
+    training.CHECKPOINT_SECONDS = 0.0
     tell = _Teller(os.open(state, os.O_WRONLY), kill_at)
     for phase, place in PHASES.items():
         module, _, names = place.partition(":")

@@ -12,7 +12,7 @@ import pytest
 from faults.attempts import check_nothing_lost_or_redone, end_state, store_of
 from typer.testing import CliRunner
 
-import langmerge.engine.jobs as jobs_module
+import langmerge.engine.training as training
 from langmerge.cli import app
 from langmerge.cli.run import run_project
 from langmerge.engine import Run
@@ -227,7 +227,7 @@ def test_a_checkpoint(
     entry = Lock.load(project.parent).jobs[TRAIN]
     (store.root / "actions" / f"{entry['key']}.json").unlink()
     store.remove_object(entry["output"])
-    monkeypatch.setattr(jobs_module, "_CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
 
     def interrupted(run: AdapterRun, *_: object) -> None:
         if run.progress.step == 2:

@@ -12,8 +12,8 @@ from projects import make_project
 
 from langmerge.cli.run import run_project
 from langmerge.engine.attempts import Attempt
+from langmerge.engine.bench import Made, Produced, Progress
 from langmerge.engine.carrying import carry_out
-from langmerge.engine.jobs import Made, Produced, Progress
 from langmerge.engine.ledger import LEDGER_FILE, Ledger
 from langmerge.errors import StorageError, UserError
 from langmerge.plan import Decision, Job

@@ -34,7 +34,8 @@ from projects import make_project, rows
 import langmerge.engine.jobs as jobs_module
 from langmerge.canonical import digest_of
 from langmerge.engine import run
-from langmerge.engine.jobs import Made, Produced, Workbench
+from langmerge.engine.bench import Made, Produced
+from langmerge.engine.jobs import Workbench
 from langmerge.errors import ProjectError, StorageError
 from langmerge.plan import Decision, Job
 from langmerge.tasks.predictions import PREDICTIONS_FILE, Prediction, write_predictions
@@ -82,19 +83,19 @@ class FastWorkbench(Workbench):
                 candidates=("good", "bad"),
                 scores=(draw.random(), draw.random()),
             )
-            for row in self._rows(job.task, job.language, job.split)
+            for row in self.rows(job.task, job.language, job.split)
         ]
-        measured = self._project.tasks[job.task].measure(predictions, job.language)
+        measured = self.project.tasks[job.task].measure(predictions, job.language)
         facts = {
             "adapter": document["adapter"],
             "metrics": {metric.name: metric.value for metric in measured},
             "rows": len(predictions),
         }
-        output = self._store.put(lambda f: write_predictions(f / PREDICTIONS_FILE, predictions))
+        output = self.store.put(lambda f: write_predictions(f / PREDICTIONS_FILE, predictions))
         return Produced(output, facts)
 
     def _put(self, name: str, text: str) -> str:
-        return self._store.put(lambda folder: (folder / name).write_text(text) and None)
+        return self.store.put(lambda folder: (folder / name).write_text(text) and None)
 
 
 @dataclass(frozen=True)

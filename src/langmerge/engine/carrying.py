@@ -17,7 +17,8 @@ from langmerge.plan import Decision
 from langmerge.store import Action, Store
 
 if TYPE_CHECKING:
-    from langmerge.engine.jobs import Produced, Progress, Workbench
+    from langmerge.engine.bench import Produced, Progress
+    from langmerge.engine.jobs import Workbench
 
 
 def carry_out(
