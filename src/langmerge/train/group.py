@@ -27,7 +27,6 @@ from langmerge.train.lesson import (
     TrainResult,
     Way,
 )
-from langmerge.train.packing import packing_kernel
 from langmerge.train.rounds import OnDone, OnStep, Rounds, Timing, resume_together
 from langmerge.train.run import AdapterRun
 
@@ -163,7 +162,7 @@ def _probe(rounds: Rounds, runs: Sequence[AdapterRun]) -> dict[Way, Speed]:
     """Take a few steps each way; return what each takes. They count as training."""
     alone = [rounds.go([run], None, 0, limit=1 + _PROBE_STEPS) for run in runs if not run.done]
     left = [run for run in runs if not run.done]
-    together = rounds.go(left, None, 0, limit=1 + _PROBE_STEPS, kernel=packing_kernel(rounds.base))
+    together = rounds.go(left, None, 0, limit=1 + _PROBE_STEPS)
     return {"sequential": _speed(alone), "grouped": _speed([together])}
 
 

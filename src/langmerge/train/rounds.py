@@ -44,6 +44,7 @@ class Rounds:
 
     Attributes:
         outcomes: of the lessons that are done, by name.
+        kernel: what packs rows; None pads them.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Rounds:
     ) -> None:
         self.base = base
         self.outcomes: dict[str, Outcome] = {}
+        self.kernel: Kernel | None = packing_kernel(base)
         self._writer, self._every = writer, checkpoint_seconds
         self._on_step, self._on_done = on_step, on_done
         self._saved = time.monotonic()
@@ -80,7 +82,6 @@ class Rounds:
         at: int,
         *,
         limit: int | None = None,
-        kernel: Kernel | None = None,
     ) -> list[Timing]:
         """Take rounds with a group until every adapter is done.
 
@@ -89,7 +90,6 @@ class Rounds:
             way: is kept with the checkpoints; None keeps none, while ways are tried out.
             at: rounds taken before.
             limit: the most rounds to take.
-            kernel: what packs rows; by default, what is best for the way.
 
         Returns:
             Each round's timing.
@@ -102,7 +102,7 @@ class Rounds:
         if not active:
             return timings
         clock = time.monotonic()
-        with Stepper(self.base, active, kernel or _kernel(self.base, way)) as stepper:
+        with Stepper(self.base, active, self.kernel) as stepper:
             while active and (limit is None or len(timings) < limit):
                 found = stepper.gradients(active)
                 failed = _update(found)
@@ -241,8 +241,3 @@ def _update(
 
 def _tokens(found: Gradients | LangmergeError) -> int:
     return 0 if isinstance(found, LangmergeError) else sum(part.tokens for part in found.parts)
-
-
-def _kernel(base: BaseModel, way: Way | None) -> Kernel | None:
-    """Return what packs rows; on a CPU a single adapter's, of like lengths, are faster padded."""
-    return None if way != "grouped" and base.device.type == "cpu" else packing_kernel(base)
