@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -210,7 +211,10 @@ def _loading(resolved: ResolvedBase) -> Iterator[dict[str, str]]:
 
 
 def _best_device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if not torch.cuda.is_available():
+        return "cpu"
+    rank = os.environ.get("LOCAL_RANK")  # of several processes, each with a GPU of its own
+    return "cuda" if rank is None else f"cuda:{rank}"
 
 
 def _refuse_unfit(model: Any, tokenizer: Any, resolved: ResolvedBase) -> None:

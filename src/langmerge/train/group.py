@@ -66,9 +66,9 @@ def train_adapters(
         BaseModelError: if the base cannot compute.
     """
     started = time.monotonic()
-    way, reason = _way(base, lessons, grouping)
     with Writer() as writer:
         rounds = Rounds(base, writer, checkpoint_seconds, on_step, on_done)
+        way, reason = rounds.team.agreed(_way(base, lessons, grouping))
         if way == "sequential":
             manner = _told(Manner(way, reason, {}), on_manner)
             for lesson in lessons:  # only one is in memory at a time
@@ -77,7 +77,7 @@ def train_adapters(
         else:
             runs = rounds.begin(lessons)
             at = resume_together(runs)
-            speeds = _probe(rounds, runs) if way is None else {}
+            speeds = rounds.team.agreed(_probe(rounds, runs)) if way is None else {}
             manner = _told(Manner(way or _faster(speeds), reason, speeds), on_manner)
             for together in [runs] if manner.way == "grouped" else [[run] for run in runs]:
                 rounds.go(together, manner.way, at)

@@ -16,6 +16,7 @@ from langmerge.train.lesson import Lesson, Outcome, StepTaken, Way
 from langmerge.train.packing import Kernel, packing_kernel
 from langmerge.train.run import AdapterRun
 from langmerge.train.step import Gradients, Stepper
+from langmerge.train.team import Team
 
 OnStep = Callable[[StepTaken], None]
 OnDone = Callable[[str, Outcome], None]
@@ -45,6 +46,7 @@ class Rounds:
     Attributes:
         outcomes: of the lessons that are done, by name.
         kernel: what packs rows; None pads them.
+        team: the processes that share each step; only the first one tells and writes.
     """
 
     def __init__(
@@ -57,9 +59,11 @@ class Rounds:
     ) -> None:
         self.base = base
         self.outcomes: dict[str, Outcome] = {}
+        self.team = Team()
         self.kernel: Kernel | None = packing_kernel(base)
         self._writer, self._every = writer, checkpoint_seconds
-        self._on_step, self._on_done = on_step, on_done
+        is_first = self.team.rank == 0
+        self._on_step, self._on_done = (on_step, on_done) if is_first else (None, None)
         self._saved = time.monotonic()
         self._recent: dict[AdapterRun, deque[Timing]] = {}
 
@@ -102,12 +106,16 @@ class Rounds:
         if not active:
             return timings
         clock = time.monotonic()
-        with Stepper(self.base, active, self.kernel) as stepper:
+        with Stepper(self.base, active, self.kernel, self.team) as stepper:
             while active and (limit is None or len(timings) < limit):
                 found = stepper.gradients(active)
                 failed = _update(found)
                 active = [run for run in active if run not in failed]
-                dev = {run: stepper.dev_loss(run) for run in active if run.wants_dev_loss}
+                dev = {
+                    run: self.team.agreed(stepper.dev_loss(run))
+                    for run in active
+                    if run.wants_dev_loss
+                }
                 for run, loss in dev.items():
                     run.measured(loss)
                 now = time.monotonic()
@@ -143,7 +151,8 @@ class Rounds:
         if position.way is None:
             return
         is_group = position.way == "grouped"
-        if not (leaving and is_group) and time.monotonic() - self._saved < self._every:
+        is_due = time.monotonic() - self._saved >= self._every
+        if self.team.rank or not (is_due or (leaving and is_group)):
             return
         self._writer.wait()
         for run in runs:
@@ -233,11 +242,11 @@ def _update(
         try:
             if isinstance(of, LangmergeError):
                 raise of
-            run.update(of.loss, of.norm, of.parts)
+            run.update(of.loss, of.norm, of.part)
         except LangmergeError as error:
             failed[run] = error
     return failed
 
 
 def _tokens(found: Gradients | LangmergeError) -> int:
-    return 0 if isinstance(found, LangmergeError) else sum(part.tokens for part in found.parts)
+    return 0 if isinstance(found, LangmergeError) else found.part.tokens

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -180,6 +180,11 @@ class AdapterRun:
         parts = [self.lesson.seed, self.progress.step, *([] if turn is None else [turn])]
         return int(digest_of(parts)[:15], 16)
 
+    @property
+    def parameters(self) -> list[Tensor]:
+        """What is trained, in an order that is always the same."""
+        return list(self._parameters.values())
+
     def clear_gradients(self) -> None:
         """Forget the gradients."""
         self._optimizer.zero_grad()
@@ -189,13 +194,13 @@ class AdapterRun:
         limit = self.config.max_grad_norm or math.inf
         return torch.nn.utils.clip_grad_norm_(self._parameters.values(), limit)
 
-    def update(self, loss: float, norm: float, parts: Sequence[Part]) -> None:
+    def update(self, loss: float, norm: float, part: Part) -> None:
         """Take an optimizer step with the gradients, and clear them.
 
         Args:
             loss: the step's.
             norm: of the gradient before it was clipped.
-            parts: what went through the model.
+            part: what went through the model.
 
         Raises:
             UserError: if the loss or the gradient is not finite.
@@ -212,10 +217,9 @@ class AdapterRun:
         self.clear_gradients()
         self.progress.step += 1
         self.progress.losses.append(loss)
-        for part in parts:
-            self.progress.tokens += part.tokens
-            self.progress.padded_tokens += part.padded
-            self.progress.supervised_tokens += part.supervised
+        self.progress.tokens += part.tokens
+        self.progress.padded_tokens += part.padded
+        self.progress.supervised_tokens += part.supervised
 
     def measured(self, dev_loss: float) -> None:
         """Take note of the dev loss after the last step."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from langmerge.train.batches import Batch, Part, collate, supervised
 from langmerge.train.loss import backward_through_head, summed_loss
 from langmerge.train.packing import Kernel, Packing, packed, packed_attention
 from langmerge.train.run import AdapterRun
+from langmerge.train.team import Team
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,12 @@ class Gradients:
     Attributes:
         loss: the mean over its supervised tokens, in nats.
         norm: of the gradient, before it was clipped.
-        parts: the tokens that went through the model.
+        part: the tokens that went through the model.
     """
 
     loss: float
     norm: float
-    parts: tuple[Part, ...]
+    part: Part
 
 
 class Stepper:
@@ -47,13 +48,16 @@ class Stepper:
         base: the base model.
         runs: the adapters.
         kernel: what packs rows; None pads them.
+        team: the processes that share each step.
 
     Attributes:
         parted: into how many passes the adapters are divided because of memory.
     """
 
-    def __init__(self, base: BaseModel, runs: Sequence[AdapterRun], kernel: Kernel | None) -> None:
-        self._base, self._runs, self._kernel = base, list(runs), kernel
+    def __init__(
+        self, base: BaseModel, runs: Sequence[AdapterRun], kernel: Kernel | None, team: Team
+    ) -> None:
+        self._base, self._runs, self._kernel, self._team = base, list(runs), kernel, team
         self._active = ExitStack()
         self._acting: Acting
         self._saving = False
@@ -80,11 +84,16 @@ class Stepper:
         found: dict[AdapterRun, Gradients | LangmergeError] = {}
         runs = list(runs)
         while runs:
+            is_full = False
             try:
-                return found | self._gradients(runs)
+                sums = self._accumulated(runs)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
+                is_full = True
+            # One process that runs out of memory is enough for all to hold less.
+            if not self._team.any(is_full, self._base.device):
+                return found | self._completed(runs, sums)
             for run in runs:
                 run.clear_gradients()
             release_memory()
@@ -115,40 +124,53 @@ class Stepper:
             self._base.model.train()
         return total / sum(map(supervised, examples))
 
-    def _gradients(
-        self, runs: Sequence[AdapterRun]
-    ) -> dict[AdapterRun, Gradients | LangmergeError]:
+    def _accumulated(self, runs: Sequence[AdapterRun]) -> Tensor:
+        """Add up the gradients of this process's rows.
+
+        Returns:
+            `[4, adapters]`, fp64: of each the loss, and its real, padded and supervised tokens.
+        """
         size = math.ceil(len(runs) / self.parted)
-        losses: list[Tensor] = []
-        parts: dict[AdapterRun, list[Part]] = {run: [] for run in runs}
         with _random_state(self._base.device, runs[0].step_seed()):
-            for start in range(0, len(runs), size):
-                losses.append(self._accumulate(runs[start : start + size], parts))
-        norms = torch.stack([run.clip() for run in runs]).to(losses[0])
+            found = [
+                self._accumulate(runs[start : start + size]) for start in range(0, len(runs), size)
+            ]
+        return torch.cat(found, dim=1)
+
+    def _completed(
+        self, runs: Sequence[AdapterRun], sums: Tensor
+    ) -> dict[AdapterRun, Gradients | LangmergeError]:
+        """Return what all processes' rows came to, after clipping."""
+        sums = self._team.added(sums)
+        for run in runs:
+            self._team.add_gradients(run.parameters)
+        norms = torch.stack([run.clip() for run in runs]).to(sums)
         # One wait for the device, whatever the number of adapters.
-        values = torch.stack([torch.cat(losses), norms]).tolist()
+        values = torch.cat([sums, norms[None]]).T.tolist()
         return {
-            run: Gradients(loss, norm, tuple(parts[run]))
-            for run, loss, norm in zip(runs, *values, strict=True)
+            run: Gradients(loss, norm, Part(*map(int, counts)))
+            for run, (loss, *counts, norm) in zip(runs, values, strict=True)
         }
 
-    def _accumulate(
-        self, runs: Sequence[AdapterRun], parts: dict[AdapterRun, list[Part]]
-    ) -> Tensor:
-        """Return the losses of some adapters, `[adapters]`, after adding up their gradients."""
+    def _accumulate(self, runs: Sequence[AdapterRun]) -> Tensor:
+        """Do what `_accumulated` does for the adapters of one pass."""
         batches = [run.micro_batches() for run in runs]
         weights = [1 / sum(supervised(e) for batch in of for e in batch) for of in batches]
         losses = torch.zeros(len(runs), dtype=torch.float64, device=self._base.device)
+        counts = torch.zeros(3, len(runs), dtype=torch.float64)
         for turn in range(max(map(len, batches))):
-            present = [index for index, of in enumerate(batches) if turn < len(of)]
-            batch = collate(
-                *(batches[index][turn] for index in present), packed=self._kernel is not None
-            )
-            layout = self._layout([runs[index] for index in present], batch, turn)
-            losses[present] += self._backward(batch, layout, [weights[index] for index in present])
-            for index, part in zip(present, batch.parts, strict=True):
-                parts[runs[index]].append(part)
-        return losses
+            rows = {
+                at: self._team.part(of[turn]) for at, of in enumerate(batches) if turn < len(of)
+            }
+            present = [at for at, own in rows.items() if own]
+            if not present:
+                continue
+            batch = collate(*(rows[at] for at in present), packed=self._kernel is not None)
+            layout = self._layout([runs[at] for at in present], batch, turn)
+            losses[present] += self._backward(batch, layout, [weights[at] for at in present])
+            for at, part in zip(present, batch.parts, strict=True):
+                counts[:, at] += torch.tensor(astuple(part))
+        return torch.cat([losses[None], counts.to(losses)])
 
     def _layout(self, runs: Sequence[AdapterRun], batch: Batch, turn: int) -> Layout:
         members = tuple(self._runs.index(run) for run in runs)
@@ -164,7 +186,7 @@ class Stepper:
         return Layout(
             members,
             counts,
-            tuple(run.step_seed(turn) for run in runs),
+            tuple(run.step_seed(turn) ^ self._team.rank for run in runs),
             real,
             tuple(part.tokens for part in batch.parts),
         )
