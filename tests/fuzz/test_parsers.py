@@ -220,7 +220,8 @@ def test_files_of_the_store(folder: Path, name: str, spoil: Callable[[bytes], by
     }.get(name, store.root / name)
     before = path.read_bytes()
     path.write_bytes(spoil(before))
-    is_spoiled = path.read_bytes() != before
+    # A manifest is a value: white space in front of it is no damage.
+    is_spoiled = path.read_bytes().strip() != before.strip()
 
     again = Store(store.root)
     for read in (
