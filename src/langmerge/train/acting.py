@@ -87,7 +87,7 @@ class Acting:
             return None
         if any(found.dropout for found in present):
             flat = _each_dropped(flat, factors, name, layout)
-        if len(present) == len(factors) and _has_grouped_mm(flat):
+        if len(present) == len(factors) and _has_grouped_mm(flat, present[0].b.shape[0]):
             added = _by_grouped_mm(flat, present, layout.counts)
         else:
             out_features = present[0].b.shape[0]
@@ -123,10 +123,11 @@ def _adding(acting: Acting, name: str) -> Any:
     return hook
 
 
-def _has_grouped_mm(x: Tensor) -> bool:
+def _has_grouped_mm(x: Tensor, out_features: int) -> bool:
     return (
         x.is_cuda
         and x.dtype == torch.bfloat16
+        and x.shape[-1] % _ALIGNED == out_features % _ALIGNED == 0
         and torch.cuda.get_device_capability(x.device)[0] >= 8
     )
 
