@@ -11,8 +11,11 @@ import yaml
 from pretender import BASE, Pretender
 from projects import make_project, rows, write_rows
 
+from langmerge.canonical import digest_of
 from langmerge.errors import ProjectError
+from langmerge.plan.keys import adopted
 from langmerge.project import load_project
+from langmerge.store import Action
 
 TRAIN = {"num_train_epochs": 1, "per_device_train_batch_size": 2, "max_length": 64}
 ANCESTOR = "train/classification/ancestor/seed0"
@@ -295,3 +298,22 @@ def test_mistakes_are_one_line(tmp_path: Path, sections: dict[str, Any], complai
         load_project(path)
     assert complaint in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+def test_an_adopted_adapter_has_no_ancestor_to_stand_beside(tmp_path: Path) -> None:
+    project = make(tmp_path, adapter={"r": 2, "lora_alpha": 4}, update={"mode": "continue"})
+    project.run()
+    result, planner = project.plan()[DE].result, project.planner()
+    assert result is not None
+    document = adopted(result.document, {"adapter": "a" * 64, "source": "elsewhere"})
+    action = Action(digest_of(document), document, result.output, {})
+    planner.lock.update({DE: planner.store.record(action)})
+    assert project.plan()[DE].reason == "adopted from elsewhere"
+    replace_text(project, "lora_alpha: 4", "lora_alpha: 4\n  init: ancestor")
+    assert DE in project.run()
+
+    decision = project.plan()[DE]
+    assert decision.action == "reuse"
+    assert decision.document is not None
+    assert decision.document["ancestor"] == lock(project)[ANCESTOR]["output"]
+    assert "continued" not in decision.document
