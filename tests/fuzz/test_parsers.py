@@ -131,6 +131,23 @@ def test_a_valid_project_is_what_is_spoiled(tmp_path: Path) -> None:
     assert load_project(path).seeds == (0, 1)
 
 
+STUDY = {
+    "project": "langmerge.yaml", "models": {"a": "x", "b": {"model": "y", "revision": "0" * 40}},
+    "languages": {"two": ["de", "en"]}, "tasks": ["topic"], "seeds": [0, 1],
+    "variants": {"long": {"train": {"max_steps": 9}}}, "sweep": {"trials": 3},
+}  # fmt: skip
+
+
+@FUZZED
+@given(content=spoiled(STUDY).map(as_yaml) | spoiled_bytes(as_yaml(STUDY)))
+def test_study_files(folder: Path, content: bytes) -> None:
+    from langmerge.study.config import load_study
+
+    path = folder / "study.yaml"
+    path.write_bytes(content)
+    told(lambda: load_study(path), lines=True)
+
+
 OWN_RECIPE = {
     "adapters": ["de", {"path": "fr", "weight": 2}], "method": "ties", "density": 0.5, "rank": 4,
     "output": "merged", "seed": 1, "space": "svd", "into_model": False, "base": "base",

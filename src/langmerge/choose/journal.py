@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from langmerge.canonical import digest_of
+from langmerge.canonical import digest_of, parse_json
 from langmerge.files import writing
 
 Answers = dict[str, list[Any]]
@@ -105,7 +105,7 @@ def _lines(path: Path | None) -> list[dict[str, Any]]:
     found = []
     for text in path.read_bytes().splitlines():
         try:
-            line = json.loads(text)
+            line = parse_json(text)
             if line.pop("digest") == digest_of(line):
                 found.append(line)
         except (ValueError, KeyError, AttributeError, TypeError):
