@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,7 +138,13 @@ class BaseModel:
         return module
 
 
-def load_base(resolved: ResolvedBase, device: str = "auto", dtype: Dtype = "auto") -> BaseModel:
+def load_base(
+    resolved: ResolvedBase,
+    device: str = "auto",
+    dtype: Dtype = "auto",
+    *,
+    device_map: str | Mapping[str, str | int] | None = None,
+) -> BaseModel:
     """Load a base model and its tokenizer, frozen and in eval mode; no remote code is run.
 
     A GGUF file is converted first, if `resolved.checkpoint` does not hold its conversion yet.
@@ -147,6 +153,8 @@ def load_base(resolved: ResolvedBase, device: str = "auto", dtype: Dtype = "auto
         resolved: what `langmerge.base.resolve_base` found.
         device: torch's name of a device; `auto` takes a GPU where there is one.
         dtype: `auto` is bfloat16 on a GPU and float32 on a CPU.
+        device_map: spreads the layers over several devices, as accelerate does (`auto`, or a device
+            for each module); adapters are trained over it, but not folded into it. None: `device`.
 
     Raises:
         BaseModelError: if it cannot be loaded, or is no causal language model with plain weights.
@@ -157,10 +165,15 @@ def load_base(resolved: ResolvedBase, device: str = "auto", dtype: Dtype = "auto
     tokenizer = load_tokenizer(resolved)
     with _loading(resolved) as source:
         model: Any = AutoModelForCausalLM.from_pretrained(
-            **source, dtype=getattr(torch, dtype), use_safetensors=True
+            **source,
+            dtype=getattr(torch, dtype),
+            use_safetensors=True,
+            device_map=device_map,
         )
     _refuse_unfit(model, tokenizer, resolved)
-    base = BaseModel(model.to(place).requires_grad_(False).eval(), tokenizer, resolved)
+    if device_map is None:
+        model = model.to(place)
+    base = BaseModel(model.requires_grad_(False).eval(), tokenizer, resolved)
     refuse_unknown_head(base)
     return base
 

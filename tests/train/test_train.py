@@ -2,8 +2,10 @@ import pytest
 import torch
 from trainings import LORA, config, equal, rows, tensors
 
+from langmerge.base import resolve_base
 from langmerge.encoding import Example
 from langmerge.errors import DataError, StorageError, UserError
+from langmerge.model import load_base
 from langmerge.train import loss as loss_module
 from langmerge.train import train_adapter
 from langmerge.train.config import LoraSettings
@@ -132,6 +134,15 @@ def test_small_chunks_of_logits_change_nothing(tiny_base, monkeypatch):
     monkeypatch.setattr(loss_module, "_CHUNK_LOGITS", 3 * tiny_base.vocabulary_size)
     found = train_adapter(tiny_base, rows(), LORA, config(max_steps=4), seed=0)
     assert found.losses == pytest.approx(expected.losses, rel=1e-3)
+
+
+def test_a_base_on_a_device_map_trains_the_same(tiny_base, tiny_base_folder, tmp_path):
+    resolved = resolve_base(str(tiny_base_folder), tiny_base_folder, tmp_path)
+    places = {"model.embed_tokens": "cpu", "model.layers.0": "cpu", "model.layers.1": "cpu"}
+    places |= {"model.norm": "cpu", "model.rotary_emb": "cpu", "lm_head": "cpu"}
+    spread = load_base(resolved, device_map=places)
+    found = train_adapter(spread, rows(), LORA, config(max_steps=4), seed=0)
+    assert equal(found, train_adapter(tiny_base, rows(), LORA, config(max_steps=4), seed=0))
 
 
 def test_a_head_may_be_trained(tiny_base):

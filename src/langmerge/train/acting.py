@@ -190,7 +190,7 @@ def _dropped(x: Tensor, share: float, name: str, layout: Layout, index: int) -> 
     if layout.real is not None:
         before = sum(layout.counts[:index])
         first = sum(layout.real_counts[:index])
-        places = layout.real[first : first + count] - before
+        places = layout.real[first : first + count].to(x.device) - before
         mask = mask.new_zeros(x.numel() // x.shape[-1], x.shape[-1]).index_copy(0, places, mask)
     return x * mask.view(x.shape)
 

@@ -108,8 +108,8 @@ def initial_factors(
         generator = torch.Generator().manual_seed(_seed_of(seed, name))
         nn.init.kaiming_uniform_(a, a=math.sqrt(5), generator=generator)
         factors[name] = TrainableFactors(
-            _trainable(a, base),
-            _trainable(torch.zeros(out_features, rank), base),
+            _trainable(a, base, name),
+            _trainable(torch.zeros(out_features, rank), base, name),
             scale,
             lora.lora_dropout,
         )
@@ -149,7 +149,10 @@ def continued_factors(
                 f"expected {rank} and {scale:g}; train from scratch (update.mode: scratch)"
             )
         factors[name] = TrainableFactors(
-            _trainable(found.a, base), _trainable(found.b, base), scale, lora.lora_dropout
+            _trainable(found.a, base, name),
+            _trainable(found.b, base, name),
+            scale,
+            lora.lora_dropout,
         )
     return factors
 
@@ -171,9 +174,12 @@ def to_adapter(base: BaseModel, factors: Factors) -> Adapter:
     )
 
 
-def _trainable(tensor: Tensor, base: BaseModel) -> Tensor:
+def _trainable(tensor: Tensor, base: BaseModel, module: str) -> Tensor:
+    """Return a copy to be trained, where the module is: a base may be on several devices."""
+    weight = base.module(module).weight
+    assert isinstance(weight, Tensor)
     dtype = torch.promote_types(base.dtype, torch.float32)
-    return tensor.to(base.device, dtype, copy=True).requires_grad_()
+    return tensor.to(weight.device, dtype, copy=True).requires_grad_()
 
 
 def _value(tensor: Tensor) -> Tensor:

@@ -50,10 +50,11 @@ def backward_through_head(
     for chunk, layout in _chunks(base, acting, counts, size):
         with acting.during(layout):
             logits = base.logits(detached[chunk])
-            loss = functional.cross_entropy(logits, targets[chunk], reduction="none")
-            weighted = loss * shares[chunk].to(loss.dtype)
+            wanted = targets[chunk].to(logits.device)  # a base may be on several devices
+            loss = functional.cross_entropy(logits, wanted, reduction="none")
+            weighted = loss * shares[chunk].to(loss)
             weighted.sum().backward()  # type: ignore[no-untyped-call]
-        losses[chunk] = weighted.detach().double()
+        losses[chunk] = weighted.detach().to(losses)
     hidden.backward(detached.grad)  # type: ignore[no-untyped-call]
     return torch.stack([part.sum() for part in torch.split(losses, list(counts))])
 
@@ -61,13 +62,11 @@ def backward_through_head(
 def summed_loss(base: BaseModel, hidden: Tensor, targets: Tensor) -> float:
     """Return the sum of the cross-entropies, in nats; the arguments as above, without gradients."""
     size = max(1, _CHUNK_LOGITS // base.vocabulary_size)
-    losses = [
-        functional.cross_entropy(base.logits(states), wanted, reduction="sum").double()
-        for states, wanted in zip(
-            torch.split(hidden, size), torch.split(targets, size), strict=True
-        )
-    ]
-    return float(torch.stack(losses).sum())
+    total = 0.0
+    for states, wanted in zip(torch.split(hidden, size), torch.split(targets, size), strict=True):
+        logits = base.logits(states)
+        total += float(functional.cross_entropy(logits, wanted.to(logits.device), reduction="sum"))
+    return total
 
 
 def _chunks(

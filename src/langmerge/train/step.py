@@ -167,7 +167,8 @@ class Stepper:
                 continue
             batch = collate(*(rows[at] for at in present), packed=self._kernel is not None)
             layout = self._layout([runs[at] for at in present], batch, turn)
-            losses[present] += self._backward(batch, layout, [weights[at] for at in present])
+            found = self._backward(batch, layout, [weights[at] for at in present])
+            losses[present] += found.to(losses.device)
             for at, part in zip(present, batch.parts, strict=True):
                 counts[:, at] += torch.tensor(astuple(part))
         return torch.cat([losses[None], counts.to(losses)])
@@ -211,7 +212,7 @@ class Stepper:
     def _states(self, batch: Batch) -> Tensor:
         """Return the hidden states from which the targets are predicted, `[supervised, hidden]`."""
         hidden = self._base.hidden_states(batch.input_ids, position_ids=batch.position_ids)
-        return hidden.flatten(0, 1)[batch.positions]
+        return hidden.flatten(0, 1)[batch.positions.to(hidden.device)]
 
     def _hold_less(self, runs: Sequence[AdapterRun]) -> bool:
         """Let the next passes hold less; return whether they can."""
