@@ -42,10 +42,10 @@ def test_trials_are_kept_and_the_winner_is_what_the_next_run_has(project, monkey
     ledger = (project.parent / ".langmerge/ledger.jsonl").read_text()
     assert ledger.count("a trial of langmerge sweep --combined") >= 4
 
-    from langmerge.engine import jobs
+    from langmerge.engine import training
 
     with monkeypatch.context() as patch:
-        patch.setattr(jobs, "train_adapters", lambda *_, **__: pytest.fail("trained again"))
+        patch.setattr(training, "train_adapters", lambda *_, **__: pytest.fail("trained again"))
         assert sweep_combined(open_workspace(project), 4).trials == found.trials
 
         last = found.trials[-1].train

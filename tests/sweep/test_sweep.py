@@ -17,6 +17,8 @@ from langmerge.cli import app
 from langmerge.cli.run import run_project
 from langmerge.cli.sweep import sweep_project
 from langmerge.errors import ProjectError, UserError
+from langmerge.report import gather
+from langmerge.report.sections.sweep import curves
 from langmerge.sweep.ground import Ground, open_ground
 from langmerge.sweep.run import Request, sweep
 from langmerge.workspace import open_workspace
@@ -68,6 +70,11 @@ def test_the_winner_is_written_and_the_next_run_merges_by_it(project):
     }
     # The model that is made of the recipe scores on dev what the sweep said.
     assert sum(dev.values()) / len(dev) == pytest.approx(found.winner.mean, abs=1e-6)
+
+    report = gather(project)
+    assert report.sweep is not None
+    (figure,) = curves(report, "classification")
+    assert figure.name == "density-dev-classification-ties"
 
     again = sweep_project(project, REQUEST)
     assert not again.improves

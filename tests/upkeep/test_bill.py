@@ -14,7 +14,7 @@ from langmerge.cli.run import run_project
 from langmerge.engine.attempts import Attempt
 from langmerge.engine.bench import Made, Produced, Progress
 from langmerge.engine.carrying import carry_out
-from langmerge.engine.ledger import LEDGER_FILE, Ledger
+from langmerge.engine.ledger import LEDGER_FILE, TRIAL, Ledger
 from langmerge.errors import StorageError, UserError
 from langmerge.plan import Decision, Job
 from langmerge.train.run import AdapterRun
@@ -134,6 +134,22 @@ def test_an_update_against_a_measurement(ledger: Writer, tmp_path: Path) -> None
     assert update.saving is not None
     assert update.saving.basis == "measured"
     assert update.saving.retraining_seconds == 32
+
+
+def test_trying_settings_out_is_no_measure_of_retraining(ledger: Writer, tmp_path: Path) -> None:
+    ledger.initial()
+    ledger.update()
+    ledger.write(
+        "3", "train", "combined", 90.0, tokens=240, reason=TRIAL,
+        inputs={"de": "rows-de-2", "en": "rows-en-1"},
+    )  # fmt: skip
+
+    _, update, trial = ledger.bill(tmp_path).runs
+
+    assert (trial.kind, trial.baseline.device_seconds) == ("baseline", 90)
+    assert update.saving is not None
+    assert update.saving.basis == "estimated"
+    assert update.saving.retraining_seconds == pytest.approx(0.1 * 240 + 2)
 
 
 def test_the_baseline_in_the_update_itself_is_no_part_of_its_cost(

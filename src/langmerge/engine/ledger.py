@@ -26,6 +26,9 @@ from langmerge.store import Action
 
 LEDGER_FILE = "ledger.jsonl"
 
+TRIAL = "a trial of langmerge sweep --combined"
+"""The reason of attempts that try settings out: no measure of what retraining costs."""
+
 
 class Ledger:
     """The ledger of a store, open for one run.

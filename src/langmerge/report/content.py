@@ -31,6 +31,8 @@ from langmerge.report.document import Estimate
 from langmerge.results import Results, load_results
 from langmerge.statistics import bootstrap_mean
 from langmerge.store import Action, Store
+from langmerge.sweep.evidence import last_sweep
+from langmerge.sweep.record import Sweep
 from langmerge.tasks import Prediction
 from langmerge.tasks.predictions import PREDICTIONS_FILE, read_predictions
 from langmerge.train.record import TrainingRecord, read_record
@@ -84,6 +86,7 @@ class Report:
         provenance: what is needed to make it again.
         gaps: what is missing, by section, in words.
         made: when the report was made, UTC.
+        sweep: the last sweep of the adapters that the project has.
     """
 
     project: Project
@@ -98,6 +101,7 @@ class Report:
     provenance: Provenance
     gaps: Mapping[str, tuple[str, ...]]
     made: datetime
+    sweep: Sweep | None = None
 
     @property
     def subject(self) -> str:
@@ -154,6 +158,7 @@ def gather(
         provenance=_provenance(project, store, lock),
         gaps=stored.gaps(),
         made=datetime.now(timezone.utc),
+        sweep=last_sweep(store, lock),
     )
 
 

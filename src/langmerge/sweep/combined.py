@@ -121,11 +121,12 @@ class _Trainer:
         """Take a job's result from the store, or do it; return the seconds it took."""
         from langmerge.engine.carrying import carry_out
         from langmerge.engine.jobs import Workbench
+        from langmerge.engine.ledger import TRIAL
 
         document = job_document(job, planner.project, planner.base, planner.facts)
         action = planner.store.action(digest_of(document))
         if action is None:
-            decision = Decision(job, "run", "a trial of langmerge sweep --combined", document)
+            decision = Decision(job, "run", TRIAL, document)
             problems: list[str] = []
 
             def tell(attempt: Any) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from langmerge.canonical import digest_of
 from langmerge.files import write_atomically
+from langmerge.plan.lock import Lock
 from langmerge.store import Store
 from langmerge.sweep.record import Bounds, Sweep
 
@@ -15,6 +17,23 @@ def save_evidence(store: Store, found: Sweep) -> Path:
     path = store.root / "sweeps" / f"{digest_of(found.model_dump())}.json"
     write_atomically(path, found.model_dump_json(indent=1) + "\n")
     return path
+
+
+def last_sweep(store: Store, lock: Lock) -> Sweep | None:
+    """Return the record of the last sweep of adapters that are still the project's, if there is.
+
+    Args:
+        store: of the project.
+        lock: says which results are the project's.
+    """
+    current = {entry["output"] for entry in lock.jobs.values()}
+    found = []
+    for path in store.root.glob("sweeps/*.json"):
+        with contextlib.suppress(OSError, ValueError):
+            sweep = Sweep.model_validate_json(path.read_text(encoding="utf-8"))
+            if current.issuperset(each for of in sweep.adapters.values() for each in of.values()):
+                found.append(sweep)
+    return max(found, key=lambda sweep: sweep.created, default=None)
 
 
 def comments(found: Sweep, evidence: Path, folder: Path) -> list[str]:

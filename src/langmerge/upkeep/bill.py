@@ -14,7 +14,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from langmerge.engine.ledger import LEDGER_FILE
+from langmerge.engine.ledger import LEDGER_FILE, TRIAL
 from langmerge.plan.graph import ANCESTOR, BASELINES, COMBINED, Kind
 
 SECONDS_PER_HOUR = 3600.0
@@ -297,6 +297,13 @@ def _saving(finished: Sequence[Entry], retrainings: _Retrainings) -> Saving | No
     )
 
 
+def _without_trials(entries: Sequence[Entry]) -> Sequence[Entry]:
+    """Leave out trainings that tried settings out, unless no other tells of the combined model."""
+    own = [entry for entry in entries if entry.reason != TRIAL]
+    is_known = any(entry.model == COMBINED and entry.kind == "train" for entry in own)
+    return own if is_known else entries
+
+
 @dataclass
 class _Combined:
     """A training of the combined model, and the seconds of each evaluation of what it made."""
@@ -316,7 +323,7 @@ class _Retrainings:
         self._adapters: dict[str | None, Entry] = {}
         self._combined: list[_Combined] = []
         latest: dict[tuple[str, int | None], _Combined] = {}
-        for entry in entries:
+        for entry in _without_trials(list(entries)):
             of = (entry.task, entry.seed)
             if not entry.is_finished:
                 continue

@@ -23,6 +23,7 @@ from langmerge.report.document import (
 )
 from langmerge.report.figures.density import curve
 from langmerge.report.figures.intervals import panels
+from langmerge.report.sections.sweep import curves as curves_of_sweep
 from langmerge.report.verdict import p_value
 from langmerge.results import Average, Difference
 from langmerge.tables import METRIC_NAMES
@@ -69,6 +70,12 @@ def _task(report: Report, task: str) -> Iterator[Block]:
             "By density",
             "Recipes that differ in density only: the mean over languages.",
             curves,
+        )
+    if swept := tuple(curves_of_sweep(report, task)):
+        yield Figures(
+            "By density, on dev",
+            "What the last sweep measured before it chose: the mean over languages on dev rows.",
+            swept,
         )
     yield from _seeds(report, task)
 
