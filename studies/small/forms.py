@@ -59,6 +59,7 @@ class Form:
         test: likewise, for reporting.
         seeds: of the shared initialization; the first is also that of all other parts.
         candidates: the recipes among which dev chooses.
+        init_candidates: likewise, for the other initializations; some of the candidates.
         adapter: LoRA settings.
         training: training settings.
         evaluation_tokens: in one forward pass.
@@ -75,6 +76,7 @@ class Form:
     test: int
     seeds: tuple[int, ...]
     candidates: Mapping[str, Recipe]
+    init_candidates: Mapping[str, Recipe]
     adapter: Mapping[str, Any]
     training: Mapping[str, Any]
     evaluation_tokens: int
@@ -154,6 +156,7 @@ FORMS: Mapping[str, Form] = {
         test=500,
         seeds=(0, 1, 2),
         candidates=_many(),
+        init_candidates=_few(),
         adapter={"r": 64, "lora_alpha": 64},
         training={
             "learning_rate": 2e-4,
@@ -175,6 +178,7 @@ FORMS: Mapping[str, Form] = {
         test=60,
         seeds=(0,),
         candidates=_few(),
+        init_candidates=REFERENCES,
         adapter={"r": 16, "lora_alpha": 32},
         training={
             "learning_rate": 1e-3,
@@ -196,6 +200,7 @@ FORMS: Mapping[str, Form] = {
         test=6,
         seeds=(0, 1),
         candidates={**REFERENCES, **_grid("svc", "svc", (1.0,))},
+        init_candidates=REFERENCES,
         adapter={"r": 4, "lora_alpha": 8},
         training={
             "learning_rate": 3e-2,

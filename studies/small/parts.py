@@ -107,11 +107,11 @@ def upkeep_part(study: Study, bench: Bench) -> Iterator[tuple[str, Step]]:
 
 PARTS: Mapping[str, Part] = {
     "main": main_part,
-    "inits": inits_part,
     "withheld": withheld_part,
+    "upkeep": upkeep_part,
     "added": added_part,
     "curves": curves_part,
-    "upkeep": upkeep_part,
+    "inits": inits_part,
 }
 
 
@@ -131,7 +131,8 @@ def _dev(
     adapters, ancestor = _adapters(project, seed, init)
     for code, adapter in zip(languages, adapters, strict=True):
         bench.ask(project, record, f"adapter:{code}", lambda a=adapter: a, on=([*languages], "dev"))
-    for name, recipe in study.form.candidates.items():
+    candidates = study.form.candidates if init == "shared" else study.form.init_candidates
+    for name, recipe in candidates.items():
         record.content["recipes"][name] = dict(recipe)
         make = partial(bench.merged, adapters, recipe, seed, ancestor)
         bench.ask(project, record, f"merged:{name}", make, on=([*languages], "dev"))

@@ -80,7 +80,8 @@ LONG = pytest.mark.skipif(
 
 @pytest.mark.timeout(1500)
 @pytest.mark.parametrize(
-    "parts", [("withheld",), pytest.param(("main", "added", "curves", "withheld"), marks=LONG)]
+    "parts",
+    [("withheld",), pytest.param(("main", "inits", "added", "curves", "withheld"), marks=LONG)],
 )
 def test_from_packs_to_tables(packs, parts, tiny_base_folder, tmp_path):
     raw = tmp_path / "raw" / "tiny"
@@ -107,16 +108,7 @@ def test_from_packs_to_tables(packs, parts, tiny_base_folder, tmp_path):
     made = ["--form", "tiny", "--raw", tmp_path / "raw", "--page", page]
     assert run("make.py", *made, cache=tmp_path / "cache").returncode == 0
     text = page.read_text("utf-8")
-    for name in (
-        "setup",
-        "verdict",
-        "scores",
-        "choosing",
-        "methods",
-        "withheld",
-        "added",
-        "curves",
-    ):
+    for name in set(re.findall(r"<!-- BEGIN (\w+) -->", text)) - {"cost"}:
         block = re.search(f"<!-- BEGIN {name} -->(.*?)<!-- END {name} -->", text, re.DOTALL)[1]
         assert "|" in block, name
     again = run("run.py", *arguments, "--minutes", "9", *selected, cache=tmp_path / "cache")
@@ -135,6 +127,7 @@ def test_candidates_are_recipes_and_references_are_among_them(study):
     forms = study("forms")
     for form in forms.FORMS.values():
         assert forms.REFERENCES.keys() <= form.candidates.keys()
+        assert form.init_candidates.keys() <= form.candidates.keys()
         for recipe in form.candidates.values():
             options = dict(recipe)
             check_recipe(options.pop("method"), options, n_adapters=5)
