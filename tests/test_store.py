@@ -53,6 +53,35 @@ def test_first_result_of_a_key_stays(tmp_path: Path) -> None:
     assert store.action("other") is None
 
 
+def test_of_two_writers_at_once_the_first_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, other = Store(tmp_path), Store(tmp_path)
+    first, second = (Action("k", {}, put(store, a=name)) for name in "12")
+    # Both have looked, and found nothing.
+    looks = iter([None])
+    look = other.action
+    monkeypatch.setattr(other, "action", lambda key: next(looks, "again") and look(key))
+    store.record(first)
+
+    assert other.record(second) == first
+    assert store.action("k") == first
+
+
+def test_a_disk_without_hard_links_records_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr("pathlib.Path.hardlink_to", refused)
+    store = Store(tmp_path)
+    action = store.record(Action("k", {}, put(store, a="1")))
+
+    assert store.action("k") == action
+    assert [path.name for path in (tmp_path / "actions").iterdir()] == ["k.json"]
+
+
 @pytest.mark.parametrize("damage", ["truncate", "remove", "manifest"])
 def test_a_damaged_object_is_not_used_and_can_be_rebuilt(tmp_path: Path, damage: str) -> None:
     store = Store(tmp_path)

@@ -22,6 +22,7 @@ _UNWRITABLE = {
     errno.EACCES: "permission denied; choose a writable project folder",
     errno.EPERM: "permission denied; choose a writable project folder",
 }
+_WITHOUT_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 _OS_ERROR_IN_WORDS = re.compile(r"\(os error (\d+)\)")
 """How libraries written in Rust, safetensors among them, name the system's error."""
 
@@ -71,17 +72,42 @@ def new_folder(target: Path) -> Iterator[Path]:
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a UTF-8 text file so that a reader, or a crash, sees the old or the new whole file."""
+    with _written(path, text) as temporary:
+        temporary.replace(path)
+
+
+def create_atomically(path: Path, text: str) -> bool:
+    """Write a UTF-8 text file unless there is one; return whether this writer was the first.
+
+    Where a file system gives no second name to a file, of two writers at once the last one wins.
+    """
+    with _written(path, text) as temporary:
+        try:
+            path.hardlink_to(temporary)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in _WITHOUT_LINKS:
+                raise
+            temporary.replace(path)
+        return True
+
+
+@contextlib.contextmanager
+def _written(path: Path, text: str) -> Iterator[Path]:
+    """Yield a temporary file beside a path, with its text on the disk; it is gone afterwards."""
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        temporary = Path(name)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(temporary).replace(path)
+            yield temporary
         finally:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
         sync(path.parent)
 
 

@@ -38,7 +38,7 @@ from typing import Any
 
 from langmerge.canonical import digest_of, digest_of_file, parse_json
 from langmerge.errors import StorageError
-from langmerge.files import sync, sync_tree, write_atomically, writing
+from langmerge.files import create_atomically, sync, sync_tree, write_atomically, writing
 from langmerge.seals import Seals, look_of
 
 Manifest = dict[str, dict[str, Any]]
@@ -94,7 +94,11 @@ class Store:
         """Record a finished action, and return the one that counts: the first for its key."""
         if (earlier := self.action(action.key)) is not None:
             return earlier
-        write_atomically(self._action_path(action.key), text_of(action))
+        path, text = self._action_path(action.key), text_of(action)
+        if not create_atomically(path, text):
+            if (first := self.action(action.key)) is not None:
+                return first
+            write_atomically(path, text)  # over one that cannot be used
         return action
 
     def share(self, action: Action) -> None:
