@@ -22,7 +22,9 @@ from langmerge.report.document import Document, Estimate, Examples, Figures, Lea
 from langmerge.report.html import to_html
 from langmerge.report.sections import document
 
-SECTIONS = ["verdict", "scores", "cost", "upkeep", "vectors", "examples", "reproduction"]
+SECTIONS = [
+    "verdict", "scores", "cost", "upkeep", "training", "vectors", "examples", "reproduction"
+]  # fmt: skip
 
 Edit = Callable[[Callable[[dict[str, Any]], None]], Path]
 
