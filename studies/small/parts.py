@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench import Bench, Opened
+from bench import Bench, MissingResultError, Opened
 from forms import ADDED, REFERENCES, TEST_RECIPES, WITHHELD, Recipe
 from projects import Study
 from raw import Record
@@ -246,6 +246,8 @@ def chosen(study: Study, task: str, init: str) -> dict[str, Any]:
     seeds = study.form.seeds if init == "shared" else study.form.seeds[:1]
     records = [Record(_path(study, task, init, seed)) for seed in seeds]
     scores = _dev_scores(records, "merged:")
+    if not scores:
+        raise MissingResultError(f"dev scores of {task} ({init}); run the part main first")
     by_mean = _best(scores, min_over_languages=False)
     by_worst = _best(scores, min_over_languages=True)
     names = list(dict.fromkeys([by_mean, by_worst, *REFERENCES]))
