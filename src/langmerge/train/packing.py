@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any, Literal
 
@@ -54,6 +54,7 @@ class Packing:
         put: `[tokens]`: where in the buckets' places, one bucket after the other, each token is.
         bounds: `[rows + 1]`, int32: where each row begins, and the end.
         kernel: what computes attention.
+        windows: takes note of the window that each layer asks for; None where nobody wants it.
     """
 
     lengths: tuple[int, ...]
@@ -61,6 +62,7 @@ class Packing:
     put: Tensor
     bounds: Tensor
     kernel: Kernel
+    windows: list[int | None] | None = None
 
     @classmethod
     def of(cls, lengths: Sequence[int], device: torch.device, kernel: Kernel = "sdpa") -> Packing:
@@ -152,10 +154,11 @@ def _trial_packed(base: BaseModel, kernel: Kernel) -> tuple[Tensor, list[bool]]:
     lengths = [len(row) for row in _TRIAL]
     ids = torch.tensor([token for row in _TRIAL for token in row], device=base.device)
     places = torch.cat([torch.arange(length) for length in lengths]).to(base.device)
-    _windows.clear()
-    with packed_attention(base, kernel), packed(Packing.of(lengths, base.device, kernel)):
+    windows: list[int | None] = []
+    packing = replace(Packing.of(lengths, base.device, kernel), windows=windows)
+    with packed_attention(base, kernel), packed(packing):
         hidden = base.hidden_states(ids[None], position_ids=places[None])
-    return hidden[0].float(), [window is not None for window in _windows]
+    return hidden[0].float(), [window is not None for window in windows]
 
 
 def _windows_of(base: BaseModel) -> list[bool]:
@@ -168,9 +171,6 @@ def _windows_of(base: BaseModel) -> list[bool]:
     if set(kinds) - {"full_attention", "sliding_attention"}:
         return []
     return [kind == "sliding_attention" for kind in kinds]
-
-
-_windows: list[int | None] = []  # of the layers of a trial
 
 
 def _attend(  # noqa: PLR0917 - as transformers calls it
@@ -192,9 +192,9 @@ def _attend(  # noqa: PLR0917 - as transformers calls it
     """
     if softcap is not None:
         raise NotImplementedError("packed attention knows no softcap")
-    if torch.is_inference_mode_enabled():
-        _windows.append(sliding_window)
     packing = _current[-1]
+    if packing.windows is not None:
+        packing.windows.append(sliding_window)
     states = [states[0].transpose(0, 1) for states in (query, key, value)]
     attend = _by_varlen if packing.kernel == "varlen" else _by_sdpa
     return attend(packing, states, dropout, scaling, sliding_window)[None], None
@@ -228,7 +228,7 @@ def _by_sdpa(
             dropout_p=dropout,
             is_causal=mask is None,
             scale=scale,
-            enable_gqa=q.shape[1] != k.shape[1],
+            enable_gqa=bool(q.shape[1] != k.shape[1]),
         )
         out.append(found.transpose(1, 2).flatten(0, 1))
     return torch.cat(out).index_select(0, packing.put.to(device))
