@@ -152,6 +152,22 @@ def test_changes_by_language_are_paired_against_the_current_recipe(project):
             assert not (change.is_loss and change.difference >= 0)
 
 
+def test_two_tasks_are_swept_together(tmp_path, tiny_base_folder):
+    tasks = ("classification", "generation")
+    path = make_project(tmp_path / "both", tiny_base_folder, tasks=tasks, compare=["base"])
+    run_project(path, steps=["train"])
+    request = Request(methods=("linear",), lambdas=(0.5,), objective="worst-language")
+    found = sweep(ground_of(path), request)
+    assert set(found.metrics) == set(tasks)
+    for row in found.rows:
+        scores = {(change.task, change.language): change.score for change in row.changes}
+        assert len(scores) == 4
+        means = [sum(scores[task, code] for task in tasks) / 2 for code in ("de", "en")]
+        assert row.value == pytest.approx(min(means))
+    one = sweep(open_ground(open_workspace(path), ["generation"]), request)
+    assert {change.task for change in one.rows[0].changes} == {"generation"}
+
+
 def test_search_by_trials(project):
     pytest.importorskip("optuna")
     request = Request(methods=("ties", "linear"), trials=12)
