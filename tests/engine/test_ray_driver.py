@@ -30,6 +30,7 @@ class Here:
         self.memory: int | None = None
         self.units: list[list[str]] = []
         self.actors = 0
+        self.stillborn = False
 
     def cluster_resources(self) -> dict[str, float]:
         return {"CPU": 2.0, "GPU": 0.0 if self.memory is None else 1.0}
@@ -72,6 +73,8 @@ class _Actor:
         self.do = _Method(self._do)
 
     def _start(self) -> tuple[int, int]:
+        if self._ray.stillborn:
+            _die()
         with _as_ray_tells():
             process, memory = self.worker.start()
         return process, self._ray.memory or memory
@@ -232,6 +235,13 @@ def test_a_worker_with_another_base_stops_the_run(
 
     with pytest.raises(BaseModelError, match="not the bytes"):
         run_plan(planner, cluster=Cluster())
+
+
+def test_workers_that_never_start_end_the_run(here: Here, project: Path) -> None:
+    here.stillborn = True
+
+    with pytest.raises(UserError, match="no worker starts"):
+        run(project)
 
 
 def test_a_base_that_fits_no_device_is_one_line(here: Here, project: Path) -> None:

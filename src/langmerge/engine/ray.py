@@ -145,6 +145,7 @@ class _Driver:
         self._tasks: dict[str, Task] = {}
         self._rank: dict[str, float] = {}
         self._deaths: dict[str, int] = {}
+        self._stillborn = 0
 
     def go(self, seconds: Mapping[str, float]) -> None:
         """Do all jobs of the plan."""
@@ -267,7 +268,7 @@ class _Driver:
         try:
             if hand.starting is not None:
                 _, memory = self._ray.get(hand.starting)
-                hand.starting = None
+                hand.starting, self._stillborn = None, 0
                 hand.device = Device(hand.device.name, hand.device.gpu, memory)
             else:
                 self._take(hand, self._ray.get(next(hand.told)))
@@ -300,8 +301,8 @@ class _Driver:
             else:
                 self._books.write_down(attempt)
         if not started:
-            self._deaths[""] = self._deaths.get("", 0) + 1
-            if self._deaths[""] >= TRIES * len(self._crew.hands):
+            self._stillborn += 1
+            if self._stillborn >= TRIES * len(self._crew.hands):
                 raise UserError(
                     f"no worker starts: {problem}; `ray status` and Ray's logs say more"
                 )
