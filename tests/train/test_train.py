@@ -127,6 +127,7 @@ def test_gradient_checkpointing_changes_nothing(tiny_bases, family):
     plain = train_adapter(base, rows(), lora, config(max_steps=4), seed=0)
     sparing = config(max_steps=4, gradient_checkpointing=True)
     assert train_adapter(base, rows(), lora, sparing, seed=0).losses == pytest.approx(plain.losses)
+    assert not base.hidden_states(torch.tensor([[1, 2]])).requires_grad
 
 
 def test_small_chunks_of_logits_change_nothing(tiny_base, monkeypatch):

@@ -247,6 +247,9 @@ def _activation_checkpointing(base: BaseModel) -> Iterator[None]:
     with quiet_transformers():  # its newest versions prefer another name for this
         # Reentrant checkpointing loses gradients where the inputs themselves need none.
         base.model.gradient_checkpointing_enable({"use_reentrant": False})
+        # It makes the inputs need gradients, which only reentrant checkpointing asks for, and would
+        # leave them so.
+        base.model.disable_input_require_grads()
     try:
         yield
     finally:
