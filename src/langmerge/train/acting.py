@@ -125,7 +125,8 @@ def _adding(acting: Acting, name: str) -> Any:
 
 def _has_grouped_mm(x: Tensor, out_features: int) -> bool:
     return (
-        x.is_cuda
+        hasattr(functional, "grouped_mm")  # not in every torch
+        and x.is_cuda
         and x.dtype == torch.bfloat16
         and x.shape[-1] % _ALIGNED == out_features % _ALIGNED == 0
         and torch.cuda.get_device_capability(x.device)[0] >= 8
