@@ -48,6 +48,8 @@ REFERENCES: Mapping[str, Recipe] = {
 }
 """Measured on test whatever dev says: what people would use without choosing."""
 
+_FEW_REFERENCES = {name: REFERENCES[name] for name in ("mean", "ties-1")}
+
 
 @dataclass(frozen=True)
 class Form:
@@ -69,6 +71,10 @@ class Form:
         combined_curve: whether the combined model is trained at each point, too.
         updates: how many updates the upkeep part goes through.
         upkeep: rows of a language there: in the beginning, in an update, of test.
+        tasks: the tasks; a run may be restricted to some of them.
+        references: recipes that are measured on test whatever dev says.
+        inits: the other initializations.
+        languages: of every task.
     """
 
     train: int
@@ -87,6 +93,7 @@ class Form:
     updates: int
     upkeep: tuple[int, int, int]
     tasks: tuple[str, ...] = ("topic", "reasoning", "summarization", "sentiment")
+    references: Mapping[str, Recipe] = field(default_factory=lambda: REFERENCES)
     inits: tuple[str, ...] = ("separate", "ancestor")
     languages: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: TASK_LANGUAGES)
 
@@ -193,6 +200,35 @@ FORMS: Mapping[str, Form] = {
         combined_curve=False,
         updates=10,
         upkeep=(60, 12, 40),
+    ),
+    "cpu-small": Form(
+        train=60,
+        dev=20,
+        test=40,
+        seeds=(0, 1),
+        candidates={
+            **_FEW_REFERENCES,
+            **_grid("mean", "linear", (1.5,)),
+            **_grid("ties-1", "ties", (1.5,), density=1.0),
+            **_grid("ties-0.2", "ties", (1.0,), density=0.2),
+        },
+        init_candidates=_FEW_REFERENCES,
+        adapter={"r": 16, "lora_alpha": 32},
+        training={
+            "learning_rate": 1e-3,
+            "num_train_epochs": 1,
+            "per_device_train_batch_size": 4,
+            **_LINEAR,
+        },
+        evaluation_tokens=4096,
+        added=1,
+        curve=(15, 60),
+        curve_languages=("sw",),
+        combined_curve=False,
+        updates=2,
+        upkeep=(30, 8, 20),
+        references=_FEW_REFERENCES,
+        languages=dict.fromkeys(TASK_LANGUAGES, ("en", "de", "zh")) | {"sentiment": ("en", "zh")},
     ),
     "tiny": Form(
         train=8,

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import figures
 import tables
+from forms import FORMS
 from results import Raw
 
 HERE = Path(__file__).parent
@@ -39,11 +40,11 @@ BLOCKS: Mapping[str, tuple[Callable[[Raw], str], str]] = {
 def main() -> None:
     """Write the blocks and the figures."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--form", help="gpu where it has results, else cpu")
+    parser.add_argument("--form", help="by default the largest that has results")
     parser.add_argument("--raw", type=Path, default=HERE / "raw", help="the forms' folders")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "findings.md")
     options = parser.parse_args()
-    form = options.form or ("gpu" if (options.raw / "gpu").is_dir() else "cpu")
+    form = options.form or next((f for f in FORMS if (options.raw / f).is_dir()), "cpu")
     raw = Raw(options.raw / form)
     drawn = figures.draw_all(raw, options.page.parent / "images")
     page = options.page.read_text("utf-8")

@@ -78,6 +78,8 @@ def withheld_part(study: Study, bench: Bench) -> Iterator[tuple[str, Step]]:
 
 def curves_part(study: Study, bench: Bench) -> Iterator[tuple[str, Step]]:
     """Yield learning curves: one low-resource language with few rows among full ones."""
+    if "reasoning" not in study.form.tasks:
+        return
     full = study.form.languages["reasoning"]
     for language in study.form.curve_languages:
         for count in study.form.curve:
@@ -95,6 +97,8 @@ def curves_part(study: Study, bench: Bench) -> Iterator[tuple[str, Step]]:
 
 def upkeep_part(study: Study, bench: Bench) -> Iterator[tuple[str, Step]]:
     """Yield the initial cost and the updates, as benchmarks/upkeep.py goes through them."""
+    if "topic" not in study.form.tasks:
+        return
     train, new, test = study.form.upkeep
     command = [
         sys.executable, str(_UPKEEP), "--packs", str(study.packs), "--base", str(study.base),
@@ -250,7 +254,7 @@ def chosen(study: Study, task: str, init: str) -> dict[str, Any]:
         raise MissingResultError(f"dev scores of {task} ({init}); run the part main first")
     by_mean = _best(scores, min_over_languages=False)
     by_worst = _best(scores, min_over_languages=True)
-    names = list(dict.fromkeys([by_mean, by_worst, *REFERENCES]))
+    names = list(dict.fromkeys([by_mean, by_worst, *study.form.references]))
     methods = {_family(study.form.candidates[name]) for name in names}
     for name in sorted(scores, key=lambda name: -_mean(scores[name])):
         if len(names) < TEST_RECIPES and _family(study.form.candidates[name]) not in methods:

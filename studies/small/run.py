@@ -2,6 +2,7 @@
 
     python studies/small/run.py --form gpu --data PACKS
     python studies/small/run.py --form cpu --data PACKS --minutes 8
+    python studies/small/run.py --form cpu-small --data PACKS --part main --tasks sentiment topic
 
 Every call works for at most `--minutes`, keeps what it has, and exits with 3 if there is more to
 do (4 if something failed). Trainings are langmerge's own (`langmerge run --only train`, stopped at
@@ -12,6 +13,7 @@ to `--raw` at once. `make.py` makes the tables of docs/findings.md from there.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import subprocess
 import sys
 import time
@@ -19,7 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench import Bench, MissingResultError, OutOfTimeError
-from forms import FORMS
+from forms import FORMS, METRICS, Form
 from parts import PARTS, Part
 from projects import Study
 
@@ -37,10 +39,11 @@ def main() -> None:
     parser.add_argument("--raw", type=Path, help="raw results; default studies/small/raw/FORM")
     parser.add_argument("--minutes", type=float, default=8.0, help="of this call")
     parser.add_argument("--part", choices=PARTS, action="append", help="these parts only")
+    parser.add_argument("--tasks", choices=METRICS, nargs="+", help="these tasks only")
     options = parser.parse_args()
     study = Study(
         form_name=options.form,
-        form=FORMS[options.form],
+        form=_restricted(FORMS[options.form], options.tasks),
         packs=options.data,
         base=options.base or _gemma(),
         work=(options.work or Path(f"study-{options.form}")).resolve(),
@@ -111,6 +114,15 @@ class Clock:
     def _fail(self, problem: str) -> None:
         self.problems += 1
         print(f"  {problem}", flush=True)
+
+
+def _restricted(form: Form, tasks: list[str] | None) -> Form:
+    """Return the form with some of its tasks only, in its own order."""
+    if tasks is None:
+        return form
+    if missing := sorted(set(tasks) - set(form.tasks)):
+        raise SystemExit(f"--tasks: the form has no {missing[0]}; it has {', '.join(form.tasks)}")
+    return dataclasses.replace(form, tasks=tuple(task for task in form.tasks if task in tasks))
 
 
 def _gemma() -> Path:

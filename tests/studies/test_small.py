@@ -121,12 +121,20 @@ def test_the_page_has_every_block_and_no_other(study):
     assert blocks == list(study("make").BLOCKS)
 
 
+def test_a_run_may_be_restricted_to_some_tasks(study):
+    run, forms = study("run"), study("forms")
+    form = run._restricted(forms.FORMS["cpu-small"], ["sentiment", "topic"])
+    assert form.tasks == ("topic", "sentiment")
+    with pytest.raises(SystemExit, match="no summarization; it has reasoning"):
+        run._restricted(forms.FORMS["tiny"], ["summarization"])
+
+
 def test_candidates_are_recipes_and_references_are_among_them(study):
     from langmerge.merging import check_recipe
 
     forms = study("forms")
     for form in forms.FORMS.values():
-        assert forms.REFERENCES.keys() <= form.candidates.keys()
+        assert form.references.keys() <= form.candidates.keys()
         assert form.init_candidates.keys() <= form.candidates.keys()
         for recipe in form.candidates.values():
             options = dict(recipe)
