@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from langmerge.study import run as study_run
 from langmerge.study.cells import plan_study
 from langmerge.study.config import load_study
 from langmerge.study.report import records
-from langmerge.study.run import OutOfTime, read_record, run_study
+from langmerge.study.run import OutOfTime, is_done, read_record, run_study
 
 
 @pytest.fixture
@@ -148,6 +149,43 @@ def test_a_recipe_is_chosen_on_dev_and_reported_on_test(source):
     assert record["recipes"]["sweep"] == evidence["winner"]["recipe"]
     models = {a["model"] for a in record["results"]["averages"] if a["split"] == "test"}
     assert "merged:sweep" in models
+    assert run_study(plan).cells == ()
+
+
+@pytest.mark.parametrize("changed", ["data", "sweep", "base"])
+def test_a_recipe_is_chosen_anew_where_what_it_was_chosen_for_changed(
+    source, tiny_base_folder, changed
+):
+    base = source.parent.parent / "base"
+    shutil.copytree(tiny_base_folder, base)
+    keys = {
+        "tasks": ["classification"],
+        "languages": {"two": ["de", "en"]},
+        "models": {"tiny": str(base)},
+        "sweep": {"methods": ["linear"], "lambdas": [0.5]},
+    }
+    plan = plan_study(load_study(write_study(source, **keys)))
+    (group,) = plan.groups
+    assert run_study(plan).failed == {}
+    evidence = plan.study.folder / "cells" / f"{group.name}.sweep.json"
+    before = json.loads(evidence.read_text())
+    if changed == "data":
+        data = source.parent / "data/classification/de/dev.jsonl"
+        write_rows(data, rows("classification", "de", "dev", 11))
+    elif changed == "sweep":
+        keys["sweep"] = {"methods": ["ties"], "densities": [0.3]}
+    else:
+        config = json.loads((base / "config.json").read_text())
+        (base / "config.json").write_text(json.dumps({**config, "changed": True}))
+    plan = plan_study(load_study(write_study(source, **keys)))
+    assert not is_done(plan, group, 0)
+    assert run_study(plan).failed == {}
+    after = json.loads(evidence.read_text())
+    part = "rows" if changed == "sweep" else changed
+    assert before[part] != after[part]
+    record = read_record(plan, group)
+    assert record is not None
+    assert record["recipes"] == {"sweep": after["winner"]["recipe"]}
     assert run_study(plan).cells == ()
 
 

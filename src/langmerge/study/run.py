@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from langmerge.base import resolve_base
+from langmerge.cache import cache_folder
 from langmerge.canonical import canonical_json, digest_of, digest_of_file
 from langmerge.engine import Observer, Run
 from langmerge.engine import run as run_plan
@@ -139,13 +141,15 @@ def is_done(plan: Plan, group: Group, seed: int) -> bool:
     return (
         record is not None
         and seed in record["seeds"]
-        and record["project"] == _identity(plan, group, record.get("recipes") or {})
+        and record.get("basis") == basis_of(plan, group)
     )
 
 
 def _do(plan: Plan, group: Group, seed: int, clock: Clock, tell: Callable[[str], None]) -> None:
     record = read_record(plan, group)
-    recipes: dict[str, Any] = dict(record.get("recipes") or {}) if record else {}
+    # A recipe that was chosen for other data, settings or base is not chosen for these.
+    stands = record is not None and record.get("basis") == basis_of(plan, group)
+    recipes: dict[str, Any] = dict(record["recipes"]) if record is not None and stands else {}
     seeds = [
         known for known in plan.seeds if known == seed or is_done(plan, group, known)
     ]  # in the study's order
@@ -205,16 +209,19 @@ def _keep(
         },
         "seeds": list(seeds),
         "recipes": dict(recipes),
-        "project": _identity(plan, group, recipes),
+        "basis": basis_of(plan, group),
         "results": results.model_dump(),
     }
     text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
     write_atomically(record_path(plan, group), text)
 
 
-def _identity(plan: Plan, group: Group, recipes: Mapping[str, Any]) -> str:
-    """Return the digest of a group's project and of its data files, wherever they are."""
-    content = plan.project(group, plan.seeds[:1], recipes)
+def basis_of(plan: Plan, group: Group) -> str:
+    """Return the digest of what a group's results and its chosen recipe come from.
+
+    That is its project, its data files and its base, wherever they are, and how a recipe is chosen.
+    """
+    content = plan.project(group, plan.seeds[:1])
     project = Project.model_validate(content)
     files = {
         f"{code}/{split}": _digest(str(source.path), tuple(look_of_file(Path(source.path).stat())))
@@ -222,7 +229,12 @@ def _identity(plan: Plan, group: Group, recipes: Mapping[str, Any]) -> str:
         for split, source in project.data_for(group.task, code).sources(code, Path("/")).items()
         if Path(source.path).is_file()
     }
-    text = canonical_json({"project": content, "data": files})
+    try:
+        base: Any = resolve_base(project.base, Path("/"), cache_folder()).identity()
+    except UserError:
+        base = None  # The cell's run says what is wrong with it.
+    choice = None if plan.study.sweep is None else plan.study.sweep.model_dump()
+    text = canonical_json({"project": content, "data": files, "base": base, "sweep": choice})
     return digest_of(text.replace(str(plan.source.folder), "."))
 
 
