@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from projects import make_project
 from typer.testing import CliRunner
 
@@ -13,7 +14,8 @@ from langmerge.cli import app
 from langmerge.cli.run import run_project
 from langmerge.errors import ProjectError, UserError
 from langmerge.project import load_project
-from langmerge.sweep.combined import sweep_combined
+from langmerge.sweep import combined
+from langmerge.sweep.combined import section_of, sweep_combined
 from langmerge.workspace import open_workspace
 
 pytest.importorskip("optuna")
@@ -64,6 +66,28 @@ def test_the_verb_prints_what_to_put_into_the_project(project):
     assert len(json.loads(found.stdout)["trials"]) == 2
     missing = CliRunner().invoke(app, ["sweep", "--project", str(project), "--combined"])
     assert isinstance(missing.exception, UserError)
+
+
+def test_the_projects_own_settings_of_the_combined_model_stay(project, monkeypatch):
+    own = {"weight_decay": 0.25, "lr_scheduler_type": "constant", "learning_rate": 0.02}
+    project.write_text(project.read_text() + f"combined: {{train: {json.dumps(own)}}}\n")
+    trained = []
+    do = combined._Trainer._do
+
+    def watched(trainer, job, planner):
+        trained.append(planner.project.train_for(None))
+        return do(trainer, job, planner)
+
+    monkeypatch.setattr(combined._Trainer, "_do", watched)
+    found = sweep_combined(open_workspace(project), 1)
+    assert {train.weight_decay for train in trained} == {0.25}
+    assert {train.lr_scheduler_type for train in trained} == {"constant"}
+    loaded = load_project(project)
+    assert trained[0] == loaded.train_for(None)  # the first trial is the project as it is
+
+    best = found.best.model_copy(update={"train": {**found.best.train, "learning_rate": 1e-5}})
+    section = yaml.safe_load(section_of(loaded, best))
+    assert section == {"combined": {"train": {**own, **best.train}}}
 
 
 def test_combined_settings_are_checked_and_touch_no_language(project):

@@ -172,7 +172,7 @@ def search_combined(
         UserError: as `langmerge.sweep.combined.sweep_combined`.
     """
     from langmerge.engine.holding import held
-    from langmerge.sweep.combined import save_combined, sweep_combined
+    from langmerge.sweep.combined import save_combined, section_of, sweep_combined
     from langmerge.sweep.tables import combined_table
     from langmerge.workspace import open_workspace
 
@@ -194,9 +194,8 @@ def search_combined(
     if found.best is found.trials[0]:
         out.print("The project's own settings are the best.")
         return
-    settings = ", ".join(f"{key}: {value}" for key, value in found.best.train.items())
     out.print(Text("Put this into the project file; `langmerge run` finds its training done:"))
-    out.print(Text(f"\ncombined:\n  train: {{{settings}}}\n"))
+    out.print(Text(f"\n{section_of(workspace.project, found.best)}\n"), soft_wrap=True)
     out.print(Text(f"All trials: {evidence}"), soft_wrap=True)
 
 

@@ -15,6 +15,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
 from pydantic import BaseModel, ConfigDict
 
 from langmerge.canonical import digest_of
@@ -77,6 +78,13 @@ class CombinedSweep(BaseModel):
         return max(self.trials, key=lambda trial: trial.value)
 
 
+def section_of(project: Project, best: Trial) -> str:
+    """Return the project file's `combined:` with a trial's settings, and what else it has."""
+    train = {**project.combined.train, **best.train}
+    text = yaml.safe_dump(train, default_flow_style=True, sort_keys=False, width=10_000)
+    return f"combined:\n  train: {text.strip()}"
+
+
 @dataclass
 class _Trainer:
     """Trains and measures combined models over one resident base."""
@@ -94,9 +102,9 @@ class _Trainer:
         Raises:
             JobsFailed: if the training or an evaluation fails.
         """
-        project = self.workspace.project.model_copy(
-            update={"combined": CombinedSettings(train={**train})}
-        )
+        project = self.workspace.project
+        settings = CombinedSettings(train={**project.combined.train, **train})
+        project = project.model_copy(update={"combined": settings})
         planner = replace(self.workspace.planner(), project=project, facts=dict(self.facts))
         samples, seconds = {}, 0.0
         for task in self.tasks:
