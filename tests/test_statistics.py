@@ -583,3 +583,9 @@ def test_an_upper_bound_holds_as_often_as_it_says() -> None:
         )
         missed += bound < everything.mean()
     assert 5 <= missed <= 35  # of 20 expected; skewness costs a few
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-14])
+def test_resamples_that_are_all_alike_give_no_bound(noise: float) -> None:
+    drawn = -0.5 + noise * np.arange(100)
+    assert upper_bound(-0.5, drawn, 40, share=0.5) == math.inf

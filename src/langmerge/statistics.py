@@ -138,6 +138,10 @@ def interval_of(observed: float, drawn: Floats, groups: int, confidence: float =
     return Interval(observed, *_percentile_bounds(drawn, groups, confidence))
 
 
+_ROUNDING = 1e-9
+"""A relative spread below this is rounding."""
+
+
 def upper_bound(
     observed: float, drawn: Floats, groups: int, *, share: float = 0.0, risk: float = 0.05
 ) -> float:
@@ -145,7 +149,8 @@ def upper_bound(
 
     The rows are drawn without replacement from those in question, so the standard error shrinks by
     sqrt(1 - share), Cochran's finite population correction. Student's quantile stands for the few
-    groups; the standard error is the bootstrap's.
+    groups; the standard error is the bootstrap's. Resamples that are all alike say nothing of the
+    rows not seen, so there is no bound: infinity.
 
     Args:
         observed: the value over the rows given.
@@ -154,7 +159,10 @@ def upper_bound(
         share: which part of all groups these are.
         risk: one-sided.
     """
-    error = math.sqrt(_variance_expansion(groups) * (1 - share)) * float(drawn.std(ddof=1))
+    spread = float(drawn.std(ddof=1))
+    if spread <= _ROUNDING * max(abs(observed), 1.0):
+        return math.inf
+    error = math.sqrt(_variance_expansion(groups) * (1 - share)) * spread
     return observed + _student_quantile(1 - risk, max(groups - 1, 1)) * error
 
 

@@ -73,6 +73,18 @@ def test_equal_answers_are_never_stopped():
     assert not is_stopped(Racing(), same, same, Objective("mean"), draw)
 
 
+@pytest.mark.parametrize("risk", [0.05, 0.5])
+def test_a_larger_adapter_with_equal_answers_is_not_stopped(risk):
+    """A penalty is the same in every resample: of the rows not seen it says nothing."""
+    draw = np.random.default_rng(0)
+    same = samples(system(draw, 0.3, draw.normal(0, 1, (2, N))), draw.permutation(N)[:40])
+    objective = Objective("size", adapter_size=3)
+    bound = Racing(risk=risk).upper_bound(
+        same, same, objective, UNITS, share=0.25, sizes=(3 * 7, 3)
+    )
+    assert bound > 0
+
+
 def row(number, group):
     return Row(f"r{number}", group, {"text": "x"}, "y")
 
