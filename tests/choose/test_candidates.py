@@ -33,9 +33,16 @@ def test_filters_are_a_full_product():
     assert {c.settings["space"] for c in found} == {"core"}
 
 
-def test_a_method_that_does_not_work_in_a_space_keeps_its_own():
+def test_a_method_that_works_in_no_such_space_is_left_out():
     whole = next(info for info in methods() if len(info.spaces) == 1)
-    assert all("space" not in c.settings for c in grid(2, only=[whole.name], spaces=["svd"]))
+    other = next(space for space in ("svd", "core") if space not in whole.spaces)
+    found = grid(2, only=[whole.name, "ties"], spaces=[other])
+    assert names(found) == {"ties"}
+    assert {c.settings["space"] for c in grid(2, spaces=[other])} == {other}
+    with pytest.raises(MergeError, match=f"no method works in {other} .{whole.name} in"):
+        grid(2, only=[whole.name], spaces=[other])
+    with pytest.raises(MergeError, match="did you mean 'core'"):
+        grid(2, spaces=["cores"])
 
 
 def test_the_same_recipe_in_other_words_is_one_candidate():

@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from langmerge.canonical import digest_of
-from langmerge.errors import MergeError
-from langmerge.merging.registry import MethodInfo
+from langmerge.errors import MergeError, did_you_mean
+from langmerge.merging.registry import SPACES, MethodInfo
 from langmerge.merging.schema import Recipe, method_info, methods
 from langmerge.project import RecipeSettings
 
@@ -83,9 +83,9 @@ def grid(
 ) -> list[Candidate]:
     """Return all combinations of methods, densities, lambdas, spaces and ranks.
 
-    A method takes part in what it has: without a density it stands once, and a space it does not
-    work in is left out. Where nothing is given: all methods, `DENSITIES`, the default lambda (of
-    sums, also 1/n and 1/2), the method's own space, and the full rank.
+    A method takes part in what it has: without a density it stands once, and a method that works
+    in none of the spaces given is left out. Where nothing is given: all methods, `DENSITIES`, the
+    default lambda (of sums, also 1/n and 1/2), the method's own space, and the full rank.
 
     Args:
         adapters: how many adapters are merged.
@@ -96,8 +96,12 @@ def grid(
         ranks: `full`, numbers, or `energy:SHARE`.
 
     Raises:
-        MergeError: for an unknown method, or a value out of bounds.
+        MergeError: for an unknown method or space, a value out of bounds, or if nothing is left.
     """
+    for space in spaces:
+        if space not in SPACES:
+            hint = did_you_mean(space, SPACES)
+            raise MergeError(f"space is '{space}', expected one of {', '.join(SPACES)}{hint}")
     chosen = [method_info(name) for name in only] or list(methods())
     found: dict[str, Candidate] = {}
     for info in chosen:
@@ -105,13 +109,16 @@ def grid(
         axes = {
             "density": (densities or DENSITIES) if "density" in own else (None,),
             "lambda": (lambdas or _lambdas(info, adapters)) if "lambda_" in own else (None,),
-            "space": [space for space in spaces if space in info.spaces] or (None,),
+            "space": [s for s in spaces if s in info.spaces] if spaces else (None,),
             "rank": ranks or (None,),
         }
         for values in product(*axes.values()):
             given = {k: v for k, v in zip(axes, values, strict=True) if v is not None}
             candidate = Candidate({"method": info.name, **given})
             found.setdefault(candidate.key(()), candidate)
+    if not found:
+        works = "; ".join(f"{info.name} in {', '.join(info.spaces)}" for info in chosen)
+        raise MergeError(f"no method works in {', '.join(spaces)} ({works}); give another space")
     return list(found.values())
 
 
