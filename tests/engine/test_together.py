@@ -1,6 +1,7 @@
 """Trainings of a plan as one unit: done together, billed apart, and none the others' victim."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,12 @@ from projects import make_project, rows, write_rows
 
 from langmerge.adapter import Adapter
 from langmerge.cli.run import run_project
+from langmerge.model import load_base
 from langmerge.plan.lock import Lock
 from langmerge.store import Store
 from langmerge.train.record import read_record
 from langmerge.train.run import AdapterRun
-from langmerge.upkeep.bill import make_bill, read_ledger
+from langmerge.upkeep.bill import LedgerContent, make_bill, read_ledger
 
 TRAIN = {
     "num_train_epochs": 2,
@@ -70,14 +72,29 @@ def test_adapters_of_all_tasks_train_in_one_step_and_become_what_they_are_alone(
     assert {r.outcome for r in run_project(grouped).results.values()} == {"reused"}
 
 
-def test_each_adapter_is_billed_its_share(grouped: Path) -> None:
+def test_each_adapter_is_billed_its_share(
+    tmp_path: Path, tiny_base_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(*arguments: Any, **options: Any) -> Any:
+        time.sleep(0.4)
+        return load_base(*arguments, **options)
+
+    monkeypatch.setattr("langmerge.engine.bench.load_base", slowly)
+    grouped = project_trained("grouped", tmp_path / "grouped", tiny_base_folder)
+    run_project(grouped)
     trained = entries_of(grouped)
 
     assert len(trained) == 4
     assert {entry["together"]["way"] for entry in trained} == {"grouped"}
     assert {entry["together"]["adapters"] for entry in trained} == {4}
-    (bill,) = make_bill(read_ledger(grouped.parent / ".langmerge")).runs
-    assert 0 < sum(entry["seconds"] for entry in trained) < bill.makespan_seconds
+    entries = read_ledger(grouped.parent / ".langmerge").entries
+    (bill,) = make_bill(LedgerContent(entries, 0)).runs
+    whole = max(e.run_seconds for e in entries if e.kind == "train")
+    before = max(e.run_seconds for e in entries if e.kind == "data")
+    billed = sum(entry["seconds"] for entry in trained)
+    assert 0.4 < billed <= whole - before + 0.01  # loading the base is part of it
+    assert min(entry["seconds"] for entry in trained) > 0.1
+    assert bill.device_seconds <= bill.makespan_seconds
     assert all(entry["flops"] > 0 for entry in trained)
 
 
@@ -153,3 +170,49 @@ def test_dev_losses_are_kept_and_stop_a_training(tmp_path: Path, tiny_base_folde
     assert [r.decision.job.id for r in again.of("ran") if r.decision.job.kind == "train"] == [
         "train/classification/de/seed0"
     ]
+
+
+def test_a_dev_loss_that_is_not_finite_stops_its_own_training_alone(
+    tmp_path: Path, tiny_base_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = AdapterRun.measured
+
+    def spoilt(run: AdapterRun, loss: float) -> None:
+        is_german = "train/classification/de/" in run.lesson.name
+        measured(run, float("nan") if is_german else loss)
+
+    monkeypatch.setattr(AdapterRun, "measured", spoilt)
+    project = project_trained("grouped", tmp_path, tiny_base_folder, eval_steps=2)
+    (failed,) = run_project(project).of("failed")
+
+    assert failed.decision.job.id == "train/classification/de/seed0"
+    assert "diverged at step 2 of 6: the dev loss is nan" in (failed.problem or "")
+    assert all(
+        entry.get("together", {}).get("way") != "sequential" for entry in entries_of(project)
+    )
+
+
+def test_with_early_stopping_newer_rows_leave_the_combined_model_stale_and_continue_adapters(
+    tmp_path: Path, tiny_base_folder: Path
+) -> None:
+    stopping = {"eval_steps": 2, "early_stopping_patience": 3}
+    project = make_project(
+        tmp_path,
+        tiny_base_folder,
+        train={**TRAIN, **stopping},
+        update={"mode": "continue", "train": stopping},
+        compare=["individual", "combined"],
+    )
+    run_project(project)
+    write_rows(
+        project.parent / "data/classification/de/dev.jsonl",
+        rows("classification", "de", "dev", 5),
+    )
+    again = run_project(project)
+
+    ran = {r.decision.job.id: r.decision.reason for r in again.of("ran")
+           if r.decision.job.kind == "train"}  # fmt: skip
+    assert list(ran) == ["train/classification/de/seed0"]
+    assert "continues its last adapter" in ran["train/classification/de/seed0"]
+    (stale,) = (r for r in again.of("stale") if r.decision.job.kind == "train")
+    assert stale.decision.job.model == "combined"

@@ -18,39 +18,47 @@ _RECORDED_PACKAGES = ("langmerge", "torch", "transformers", "peft")
 
 
 class Meter:
-    """Measures from one reading to the next, the first time from its making."""
+    """Measures the attempts of a unit: one after the other, or side by side.
+
+    What it has told of is never told again: the seconds of all readings add up to no more than the
+    wall-clock since it was made.
+    """
 
     def __init__(self) -> None:
+        self._energy = read_counters()
+        self._start = time.monotonic()
+        self._billed = 0.0
         self._begin()
 
     def reading(self, own: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what was spent since the last reading.
+        """Return what an attempt that ends now has cost.
 
         Keys: `started` (UTC, ISO 8601), `seconds` (monotonic wall-clock), `peak_memory_bytes`
         (resident set of this process), `peak_gpu_memory_bytes` and `device`, `energy_joules` where
-        devices report it, `versions`.
+        devices report it (at the mean power since the meter was made), `versions`.
 
         Args:
-            own: what is known better, of one of several jobs done together; where it has `seconds`,
-                the energy is that share of it.
+            own: the attempt's own part of the bill. With `seconds`, it was side by side with others
+                and that is its share; else it had the device to itself since the last reading.
         """
-        seconds = time.monotonic() - self._start
-        found: dict[str, Any] = {"started": self._started, "seconds": round(seconds, 3)}
+        wall = time.monotonic() - self._start
+        unbilled = max(wall - self._billed, 0.0)
+        seconds = min(own.get("seconds", unbilled), unbilled)
+        self._billed += seconds
+        found: dict[str, Any] = {"started": self._started}
         if (joules := joules_between(self._energy, read_counters())) is not None:
-            share = own.get("seconds", seconds) / seconds if seconds else 1.0
-            found["energy_joules"] = round(joules * share, 1)
+            found["energy_joules"] = round(joules * seconds / wall, 1) if wall else 0.0
         found["peak_memory_bytes"] = _peak_memory_bytes()
         found.update(_gpu())
         found["versions"] = {name: version(name) for name in _RECORDED_PACKAGES}
         found["python"] = platform.python_version()
-        self._begin()
-        return {**found, **own}
+        if "seconds" not in own:
+            self._begin()
+        return {**found, **own, "seconds": round(seconds, 3)}
 
     def _begin(self) -> None:
         self._started = datetime.now(timezone.utc).isoformat(timespec="seconds")
         _reset_peaks()
-        self._energy = read_counters()
-        self._start = time.monotonic()
 
 
 def _reset_peaks() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ from langmerge.durations import time_text
 from langmerge.encoding import Encoder, Example
 from langmerge.engine.bench import Bench, Made, Produced, Progress
 from langmerge.errors import FATAL
+from langmerge.memory import release_memory
 from langmerge.model import BaseModel
 from langmerge.plan import Decision, Job
 from langmerge.plan.graph import ANCESTOR
@@ -63,6 +66,7 @@ class _Unit:
         self._left = {decision.job.id: decision for decision in decisions}
         self._asked: dict[str, _Asked] = {}
         self._manner: Manner | None = None
+        self._begun, self._prepared = time.monotonic(), 0.0
 
     def prepare(self) -> None:
         """Find out what each is asked to learn; one of which that cannot be said has failed."""
@@ -78,6 +82,8 @@ class _Unit:
         """Train all that are left; what nobody foresaw in one does not stop the others."""
         if not self._left:
             return
+        self._prepared = time.monotonic() - self._begun
+        unforeseen: Exception | None = None
         try:
             self._train(self._left)
         except FATAL:
@@ -85,7 +91,12 @@ class _Unit:
         except Exception as error:
             if not self._left:
                 raise  # It was not a training that failed.
-            self._fail_alone(error)
+            unforeseen = error
+        if unforeseen is not None:
+            # Its frames hold the adapters of the whole unit.
+            traceback.clear_frames(unforeseen.__traceback__)
+            release_memory()
+            self._fail_alone(unforeseen)
 
     def _fail_alone(self, error: Exception) -> None:
         """Find the one that failed by training each alone."""
@@ -114,7 +125,8 @@ class _Unit:
         )
 
     def _on_manner(self, manner: Manner) -> None:
-        self._manner = manner
+        if self._manner is None:  # Those that are trained again, alone, began in another one.
+            self._manner = manner
 
     def _on_step(self, taken: StepTaken) -> None:
         self._progress(self._left[taken.name].job, taken.step, taken.steps, _note(taken))
@@ -145,8 +157,8 @@ class _Unit:
             together["tokens_per_second"] = speeds
         if manner.way == "sequential":
             return {"together": together}
-        # The meter's seconds are of all adapters in the step.
-        own = round(result.seconds - result.earlier_seconds, 3)
+        # The meter's seconds are of all adapters in the step; so is what came before the first.
+        own = result.seconds - result.earlier_seconds + self._prepared / self._size
         return {"together": together, "seconds": own}
 
 
@@ -267,7 +279,9 @@ def _kept(bench: Bench, result: TrainResult, asked: _Asked, billed: Mapping[str,
 def _utilization(result: TrainResult, base: BaseModel) -> dict[str, float]:
     """Return the share of what the device could do at best, on devices where that is known."""
     peak = peak_flops(base.device)
-    return {} if peak is None else {"mfu": round(result.flops / result.seconds / peak, 4)}
+    if peak is None or not result.seconds:
+        return {}
+    return {"mfu": round(result.flops / result.seconds / peak, 4)}
 
 
 def _note(taken: StepTaken) -> str:

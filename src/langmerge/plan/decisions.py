@@ -238,12 +238,14 @@ class Planner:
         if not is_asked_for or not _only_newer_data(last.document, document):
             return document
         if from_scratch(last.document) != document:
-            return continued(document, job, self.project, last.output)
+            return continued(document, job, self.project, self.facts, last.output)
         if CONTINUED not in last.document:
             return document
         # Made of these very rows: the start stays, so that only other settings continue it anew.
         parent: str = last.document[CONTINUED]["from"]
-        return continued(document, job, self.project, parent) if self._has(parent) else document
+        if not self._has(parent):
+            return document
+        return continued(document, job, self.project, self.facts, parent)
 
     def _has(self, digest: str) -> bool:
         try:
@@ -338,7 +340,7 @@ def _only_newer_data(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
 
     def apart_from_data(document: Mapping[str, Any]) -> dict[str, Any]:
         task = {language: document["task"][language] for language in shared}
-        return {**from_scratch(document), "data": None, "task": task}
+        return {**from_scratch(document), "data": None, "dev": None, "task": task}
 
     return apart_from_data(old) == apart_from_data(new)
 

@@ -6,7 +6,7 @@ done again exactly when something it depends on is different, whatever files are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from langmerge.base import ResolvedBase
@@ -140,8 +140,7 @@ def _train_document(
         **_start(job, project, facts),
     }
     if training_of(job, project).early_stopping_patience:
-        with_dev = [code for code in languages if "dev" in facts[data_id(job.task, code)]["splits"]]
-        document["dev"] = {code: _split_digest(facts, job.task, code, "dev") for code in with_dev}
+        document["dev"] = _dev_digests(facts, job.task, languages)
     return document
 
 
@@ -267,6 +266,12 @@ def _routed(job: Job, project: Project, facts: Mapping[str, Facts]) -> dict[str,
     }
 
 
+def _dev_digests(facts: Mapping[str, Facts], task: str, languages: Iterable[str]) -> dict[str, str]:
+    """Return the digests of the languages' dev rows, of those that have some."""
+    with_dev = [code for code in languages if "dev" in facts[data_id(task, code)]["splits"]]
+    return {code: _split_digest(facts, task, code, "dev") for code in with_dev}
+
+
 def _split_digest(facts: Mapping[str, Facts], task: str, language: str, split: str) -> str:
     digest: str = facts[data_id(task, language)]["splits"][split]["digest"]
     return digest
@@ -280,7 +285,11 @@ _DOCUMENTS: Mapping[Kind, Callable[..., dict[str, Any]]] = {
 
 
 def continued(
-    document: Mapping[str, Any], job: Job, project: Project, parent: str
+    document: Mapping[str, Any],
+    job: Job,
+    project: Project,
+    facts: Mapping[str, Facts],
+    parent: str,
 ) -> dict[str, Any]:
     """Return a training's document for starting from an earlier adapter.
 
@@ -288,17 +297,14 @@ def continued(
         document: of training from scratch.
         job: the training.
         project: the project it belongs to.
+        facts: of the data jobs it needs, by job id.
         parent: digest of the adapter's object.
     """
     train = project.continuing_train_for(job.language)
-    return {
-        **document,
-        CONTINUED: {
-            "from": parent,
-            "replay": project.update.replay,
-            "train": train.effective(),
-        },
-    }
+    start = {"from": parent, "replay": project.update.replay, "train": train.effective()}
+    if train.early_stopping_patience:
+        start["dev"] = _dev_digests(facts, job.task, document["data"])
+    return {**document, CONTINUED: start}
 
 
 def from_scratch(document: Mapping[str, Any]) -> dict[str, Any]:

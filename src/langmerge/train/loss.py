@@ -55,7 +55,8 @@ def backward_through_head(
             weighted = loss * shares[chunk].to(loss)
             weighted.sum().backward()  # type: ignore[no-untyped-call]
         losses[chunk] = weighted.detach().to(losses)
-    hidden.backward(detached.grad)  # type: ignore[no-untyped-call]
+    if hidden.requires_grad:  # Not where the head alone is trained.
+        hidden.backward(detached.grad)  # type: ignore[no-untyped-call]
     return torch.stack([part.sum() for part in torch.split(losses, list(counts))])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -64,7 +64,7 @@ class Rounds:
         self._writer, self._every = writer, checkpoint_seconds
         is_first = self.team.rank == 0
         self._on_step, self._on_done = (on_step, on_done) if is_first else (None, None)
-        self._saved = time.monotonic()
+        self._saved = self._clock = time.monotonic()
         self._recent: dict[AdapterRun, deque[Timing]] = {}
 
     def begin(self, lessons: Sequence[Lesson]) -> list[AdapterRun]:
@@ -105,7 +105,8 @@ class Rounds:
             self._finish(run)
         if not active:
             return timings
-        clock = time.monotonic()
+        # What came before the first round is that round's: making adapters, a trial of packing.
+        clock = self._clock
         with Stepper(self.base, active, self.kernel, self.team) as stepper:
             while active and (limit is None or len(timings) < limit):
                 found = stepper.gradients(active)
@@ -116,8 +117,8 @@ class Rounds:
                     for run in active
                     if run.wants_dev_loss
                 }
-                for run, loss in dev.items():
-                    run.measured(loss)
+                failed |= _measured(dev)
+                active = [run for run in active if run not in failed]
                 now = time.monotonic()
                 timings.append(self._share(found, now - clock))
                 clock = now
@@ -130,6 +131,7 @@ class Rounds:
                 for run in left:
                     active.remove(run)
                     self._finish(run)
+        self._clock = clock
         return timings
 
     def _share(self, found: dict[AdapterRun, Gradients | LangmergeError], seconds: float) -> Timing:
@@ -243,6 +245,17 @@ def _update(
             if isinstance(of, LangmergeError):
                 raise of
             run.update(of.loss, of.norm, of.part)
+        except LangmergeError as error:
+            failed[run] = error
+    return failed
+
+
+def _measured(dev: Mapping[AdapterRun, float]) -> dict[AdapterRun, LangmergeError]:
+    """Tell each adapter its dev loss; return those that failed by it, and why."""
+    failed: dict[AdapterRun, LangmergeError] = {}
+    for run, loss in dev.items():
+        try:
+            run.measured(loss)
         except LangmergeError as error:
             failed[run] = error
     return failed

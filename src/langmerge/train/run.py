@@ -207,11 +207,7 @@ class AdapterRun:
         """
         if not (math.isfinite(loss) and math.isfinite(norm)):
             self.clear_gradients()
-            raise UserError(
-                f"training diverged at step {self.progress.step + 1} of {self.steps}: the loss is "
-                f"{loss:.4g}, the gradient's norm {norm:.4g}; lower train.learning_rate (now "
-                f"{self.config.learning_rate:g}) or lengthen the warm-up"
-            )
+            raise self._diverged(f"the loss is {loss:.4g}, the gradient's norm {norm:.4g}", 1)
         self._optimizer.param_groups[0]["lr"] = self.learning_rate
         self._optimizer.step()
         self.clear_gradients()
@@ -221,8 +217,21 @@ class AdapterRun:
         self.progress.padded_tokens += part.padded
         self.progress.supervised_tokens += part.supervised
 
+    def _diverged(self, what: str, ahead: int = 0) -> UserError:
+        """Return the error of a training that came to nothing at a step."""
+        return UserError(
+            f"training diverged at step {self.progress.step + ahead} of {self.steps}: {what}; "
+            f"lower train.learning_rate (now {self.config.learning_rate:g}) or lengthen the warm-up"
+        )
+
     def measured(self, dev_loss: float) -> None:
-        """Take note of the dev loss after the last step."""
+        """Take note of the dev loss after the last step.
+
+        Raises:
+            UserError: if it is not finite.
+        """
+        if not math.isfinite(dev_loss):
+            raise self._diverged(f"the dev loss is {dev_loss:.4g}")
         self.progress.dev_losses.append((self.progress.step, dev_loss))
         if self.config.early_stopping_patience and self.best_step == self.progress.step:
             self._best = {name: copied(tensor) for name, tensor in self._parameters.items()}
