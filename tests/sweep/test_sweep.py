@@ -209,6 +209,17 @@ def test_what_is_wrong_is_said(project, tmp_path, tiny_base_folder):
         open_ground(open_workspace(fresh))
 
 
+def test_weights_by_gains_need_the_gains(project):
+    content = yaml.safe_load(project.read_text())
+    content["merge"] = {"own": {"method": "linear"}, "won": {"method": "linear", "weights": "gain"}}
+    project.write_text(yaml.safe_dump(content))
+    with pytest.raises(ProjectError, match=r"merge\.won\.weights: gain .*`langmerge run` measures"):
+        ground_of(project)
+    run_project(project)
+    weights = ground_of(project).recipes()[1].settings["weights"]
+    assert set(weights) == {"de", "en"}
+
+
 def test_the_order_of_rows_is_part_of_the_key(project):
     ground = ground_of(project)
     assert ground.journal("dev", Racing()) == ground.journal("dev", Racing(looks=(), risk=0.2))

@@ -16,7 +16,15 @@ from langmerge.data.config import SplitName
 from langmerge.errors import ProjectError, did_you_mean
 from langmerge.merging.auto import AUTO, DEFAULT
 from langmerge.plan import plan
-from langmerge.plan.graph import ANCESTOR, data_id, merge_id, train_id
+from langmerge.plan.graph import (
+    ANCESTOR,
+    BASE,
+    adapter_of,
+    data_id,
+    evaluate_id,
+    merge_id,
+    train_id,
+)
 from langmerge.plan.keys import STEP_VERSIONS, Facts
 from langmerge.plan.weighting import by_inverse_norm, resolved
 from langmerge.workspace import Workspace
@@ -191,7 +199,8 @@ def open_ground(workspace: Workspace, tasks: Iterable[str] = ()) -> Ground:
         tasks: the tasks to sweep; none means all.
 
     Raises:
-        ProjectError: for an unknown task, a language without dev rows, or what is not trained yet.
+        ProjectError: for an unknown task, a language without dev rows, what is not trained yet, or
+            weights by gains that are not measured yet.
     """
     project = workspace.project
     chosen = _with_dev(workspace, tasks)
@@ -206,7 +215,24 @@ def open_ground(workspace: Workspace, tasks: Iterable[str] = ()) -> Ground:
         ],
         "`langmerge run --only train` makes the adapters that a sweep merges",
     )
+    _refuse_unmeasured_gains(workspace, chosen[0], seed, facts)
     return Ground(workspace, chosen, seed, facts)
+
+
+def _refuse_unmeasured_gains(
+    workspace: Workspace, task: str, seed: int, facts: Mapping[str, Facts]
+) -> None:
+    """Refuse a recipe weighted by gains on dev that no run has measured yet."""
+    project = workspace.project
+    for name, settings in project.merge.items():
+        if settings.weights == "gain":
+            for language in project.languages:
+                for model, of in ((BASE, None), (adapter_of(language), seed)):
+                    if "output" not in facts.get(evaluate_id(task, model, language, of, "dev"), {}):
+                        raise ProjectError(
+                            f"{project.path}: merge.{name}.weights: gain is not measured for "
+                            f"{task}/{language} yet; `langmerge run` measures the gains first"
+                        )
 
 
 def open_data(
