@@ -11,7 +11,7 @@ mpl.use("svg")
 import matplotlib.pyplot as plt
 import numpy as np
 import tables
-from intervals import bounds, draw
+from intervals import draw
 from results import Raw
 
 Drawn = dict[str, list[tuple[Path, str]]]
@@ -43,12 +43,11 @@ def _differences(raw: Raw) -> tuple[str, Any] | None:
     for task, axis in zip(shown, axes[0], strict=True):
         drawn = draw(tables.models_of(raw, task))
         names = [n for n in drawn if n.startswith("merged:")]
-        names.sort(key=lambda name: drawn[name].mean[0])
+        names.sort(key=lambda name: drawn[name].mean.observed)
         for place, name in enumerate(names):
-            value, draws = tables.minus(drawn[name], drawn["combined"])
-            low, high = bounds(draws)
-            axis.plot([low, high], [place, place], color="#4878a8")
-            axis.plot(value, place, "o", color="#4878a8", markersize=4)
+            found = drawn[name].mean.minus(drawn["combined"].mean).interval()
+            axis.plot([found.low, found.high], [place, place], color="#4878a8")
+            axis.plot(found.value, place, "o", color="#4878a8", markersize=4)
         axis.axvline(0, color="#888888", linewidth=0.8)
         axis.axvline(tables.MARGIN, color="#b04040", linewidth=0.8, linestyle="--")
         axis.set_yticks(range(len(names)), [name.removeprefix("merged:") for name in names])

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from langmerge.choose.candidates import Candidate
+from langmerge.merging.auto import CANDIDATES
+
 Recipe = Mapping[str, Any]
 
 MAIN = ("en", "de", "fr", "ja", "zh")
@@ -105,6 +108,13 @@ def _grid(name: str, method: str, lambdas: tuple[float, ...], **options: Any) ->
     }
 
 
+def auto_names(form: Form) -> list[str]:
+    """Return the form's candidates that `merge: auto` has, too, in its order."""
+    keys = {Candidate(recipe).key(MAIN): name for name, recipe in form.candidates.items()}
+    auto = [Candidate(recipe).key(MAIN) for recipe in CANDIDATES]
+    return [keys[key] for key in auto if key in keys]
+
+
 def _few() -> dict[str, Recipe]:
     """Return one or two recipes of every family."""
     return {
@@ -112,13 +122,15 @@ def _few() -> dict[str, Recipe]:
         **_grid("mean", "linear", (1.5, 2.0)),
         **_grid("ties-1", "ties", (1.5,), density=1.0),
         **_grid("ties-0.2", "ties", (1.0, 1.5), density=0.2),
+        **_grid("ties-0.5", "ties", (1.0, 0.7), density=0.5),
         **_grid("knots-ties-1", "knots_ties", (1.5,), density=1.0),
+        **_grid("knots-ties-0.5", "knots_ties", (1.0,), density=0.5),
         **_grid("della-0.7", "della", (1.0,), density=0.7),
         **_grid("breadcrumbs", "breadcrumbs", (1.5,), density=0.85),
         **_grid("sce", "sce", (1.0,)),
         **_grid("svc", "svc", (1.0, 0.5)),
-        **_grid("tsv-m", "tsv_m", (1.0,)),
-        **_grid("iso-c", "iso_c", (0.7,)),
+        **_grid("tsv-m", "tsv_m", (1.0, 0.5)),
+        **_grid("iso-c", "iso_c", (0.7, 0.5)),
         **_grid("robust", "robust_merge", (1.5,)),
         **_grid("wudi", "wudi_ridge", (1.0,)),
         **_grid("ctm", "compress_merge", (1.5,)),

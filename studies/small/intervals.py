@@ -1,20 +1,22 @@
 """Intervals over test rows and seeds together, for several models at once.
 
-As in `langmerge.statistics`, groups of rows (the entity of a question, the package of a
-description) are drawn, one draw for all languages and all models. Here the seeds are drawn with
-them, so that an interval also covers what another run would have given. With one seed it does not,
-and the tables say so.
+As everywhere in langmerge, groups of rows (the entity of a question, the package of a description)
+are drawn, one draw for all languages and all models, and bounds are those of the expanded
+percentile interval (`langmerge.statistics`). Here the seeds are drawn with them, so that an
+interval also covers what another run would have given. With one seed it does not, and the tables
+say so.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from langmerge.statistics import Samples
+from langmerge.statistics import Interval, Samples, interval_of, resample
 
 Floats = npt.NDArray[np.float64]
 
@@ -22,22 +24,55 @@ RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
+class Value:
+    """One number, and what it is in every resample.
+
+    Attributes:
+        observed: over all rows and seeds.
+        draws: the same of every resample `[resamples]`; NaN where one has no row for it.
+        groups: how many groups of rows it rests on.
+    """
+
+    observed: float
+    draws: Floats
+    groups: int
+
+    def interval(self, confidence: float = 0.95) -> Interval:
+        """Return the two-sided interval; bounds are None where one group is all there is."""
+        known = self.draws[~np.isnan(self.draws)]
+        return interval_of(self.observed, known, self.groups, confidence)
+
+    def minus(self, other: Value) -> Value:
+        """Return the difference, resample by resample."""
+        fewest = min(self.groups, other.groups)
+        return Value(self.observed - other.observed, self.draws - other.draws, fewest)
+
+    def per_cent_of(self, other: Value) -> Value:
+        """Return the ratio, resample by resample."""
+        observed = 100 * self.observed / max(other.observed, 1e-9)
+        draws = 100 * self.draws / np.maximum(other.draws, 1e-9)
+        return Value(observed, draws, min(self.groups, other.groups))
+
+
+@dataclass(frozen=True)
 class Drawn:
     """A model's values, averaged over seeds.
 
     Attributes:
-        observed: by language `[languages]`.
-        draws: the same of every resample `[resamples, languages]`; NaN where one has no row of a
-            language.
+        by_language: in alphabetical order.
     """
 
-    observed: Floats
-    draws: Floats
+    by_language: Mapping[str, Value]
 
     @property
-    def mean(self) -> tuple[float, Floats]:
-        """The mean over languages, and its value in every resample."""
-        return float(self.observed.mean()), np.nanmean(self.draws, axis=1)
+    def mean(self) -> Value:
+        """The mean over languages; a resample without rows of a language is without it."""
+        values = list(self.by_language.values())
+        return Value(
+            float(np.mean([value.observed for value in values])),
+            np.nanmean([value.draws for value in values], axis=0),
+            min(value.groups for value in values),
+        )
 
 
 def draw(models: Mapping[str, Mapping[int, Samples]], seed: int = 0) -> dict[str, Drawn]:
@@ -48,44 +83,38 @@ def draw(models: Mapping[str, Mapping[int, Samples]], seed: int = 0) -> dict[str
             languages and rows. Models may have different seeds (the base has one).
         seed: of the draws.
     """
-    languages = sorted(next(iter(next(iter(models.values())).values())))
-    some = next(iter(next(iter(models.values())).values()))
-    union = sorted({group for _, groups in some.values() for group in groups})
-    place = {group: index for index, group in enumerate(union)}
     runs = sorted({run for of_model in models.values() for run in of_model})
-    generator = np.random.Generator(np.random.PCG64(seed))
-    evenly = np.full(len(union), 1 / len(union))
-    counts = generator.multinomial(len(union), evenly, size=RESAMPLES).astype(np.float64)
-    of_runs = generator.multinomial(len(runs), np.full(len(runs), 1 / len(runs)), size=RESAMPLES)
+    generator = np.random.Generator(np.random.PCG64([seed, len(runs)]))
+    counts = generator.multinomial(len(runs), np.full(len(runs), 1 / len(runs)), size=RESAMPLES)
     found = {}
     for name, of_model in models.items():
         seeds = sorted(of_model)
-        weights = np.ones((RESAMPLES, 1))
-        if len(seeds) > 1:
-            weights = of_runs[:, [runs.index(run) for run in seeds]].astype(np.float64)
-            # A model with only some of the seeds may have none in a draw: then all count alike.
-            weights[weights.sum(axis=1) == 0] = 1.0
-        weights = weights / weights.sum(axis=1, keepdims=True)
-        observed, draws = [], []
-        for language in languages:
-            values, drawn = [], []
-            for run in seeds:
-                metric, groups = of_model[run][language]
-                totals = np.zeros((len(union), metric.row_statistics.shape[1]))
-                np.add.at(totals, [place[group] for group in groups], metric.row_statistics)
-                present = np.zeros(len(union))
-                present[[place[group] for group in groups]] = 1.0
-                reached = counts @ present > 0
-                values.append(metric.value)
-                drawn.append(np.where(reached, metric.finish(counts @ totals), np.nan))
-            observed.append(np.mean(values))
-            draws.append((np.stack(drawn, axis=1) * weights).sum(axis=1))
-        found[name] = Drawn(np.array(observed), np.stack(draws, axis=1))
+        each = [resample(of_model[run], seed=seed, resamples=RESAMPLES) for run in seeds]
+        weights = _weights(counts[:, [runs.index(run) for run in seeds]])
+        observed = np.mean([drawn.observed for drawn in each], axis=0)
+        draws = np.einsum("rs,slr->lr", weights, np.stack([drawn.drawn for drawn in each]))
+        samples = of_model[seeds[0]]
+        found[name] = Drawn(
+            {
+                code: Value(float(observed[i]), draws[i], len(set(samples[code][1])))
+                for i, code in enumerate(each[0].names)
+            }
+        )
     return found
 
 
-def bounds(values: Floats, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the two-sided percentile interval of a resampled value."""
-    tail = (1 - confidence) / 2
-    low, high = np.nanquantile(values, [tail, 1 - tail])
-    return float(low), float(high)
+def _weights(counts: npt.NDArray[np.int64]) -> Floats:
+    """Return what each of k seeds counts in each resample `[resamples, k]`; they sum to 1.
+
+    A mean of k values drawn with replacement varies by (k - 1) / k of what the variance of the
+    mean is estimated to be: with three seeds a third is missing. So the weights' distances from
+    1 / k are widened by sqrt(k / (k - 1)); one may fall below 0.
+    """
+    k = counts.shape[1]
+    if k == 1:
+        return np.ones(counts.shape)
+    weights = counts.astype(np.float64)
+    # A model with only some of the seeds may have none in a draw: then all count alike.
+    weights[weights.sum(axis=1) == 0] = 1.0
+    weights /= weights.sum(axis=1, keepdims=True)
+    return 1 / k + math.sqrt(k / (k - 1)) * (weights - 1 / k)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import Bench, MissingResultError, Opened
-from forms import ADDED, REFERENCES, TEST_RECIPES, WITHHELD, Recipe
+from forms import ADDED, REFERENCES, TEST_RECIPES, WITHHELD, Recipe, auto_names
 from projects import Study
 from raw import Record
 
@@ -133,6 +133,7 @@ def _dev(
     project = Opened.of(path)
     record, languages = _record(study, project, init, seed), project.workspace.project.languages
     adapters, ancestor = _adapters(project, seed, init)
+    record.note(languages=[*languages])
     for code, adapter in zip(languages, adapters, strict=True):
         bench.ask(project, record, f"adapter:{code}", lambda a=adapter: a, on=([*languages], "dev"))
     candidates = study.form.candidates if init == "shared" else study.form.init_candidates
@@ -244,8 +245,8 @@ def _curve(
 def chosen(study: Study, task: str, init: str) -> dict[str, Any]:
     """Return what dev prefers, over all seeds, and the recipes that go to test.
 
-    The winners by mean and by worst language; the best of each of the next methods; the
-    references; at most `TEST_RECIPES`.
+    The winners by mean and by worst language; what `merge: auto` would take if a language were
+    left out; the references; the best of each of the next methods; at most `TEST_RECIPES`.
     """
     seeds = study.form.seeds if init == "shared" else study.form.seeds[:1]
     records = [Record(_path(study, task, init, seed)) for seed in seeds]
@@ -254,13 +255,36 @@ def chosen(study: Study, task: str, init: str) -> dict[str, Any]:
         raise MissingResultError(f"dev scores of {task} ({init}); run the part main first")
     by_mean = _best(scores, min_over_languages=False)
     by_worst = _best(scores, min_over_languages=True)
-    names = list(dict.fromkeys([by_mean, by_worst, *study.form.references]))
+    heldout = heldout_choices(records, auto_names(study.form)) if init == "shared" else {}
+    first = [by_mean, by_worst, *heldout.values(), *study.form.references]
+    names = list(dict.fromkeys(first))[:TEST_RECIPES]
     methods = {_family(study.form.candidates[name]) for name in names}
     for name in sorted(scores, key=lambda name: -_mean(scores[name])):
         if len(names) < TEST_RECIPES and _family(study.form.candidates[name]) not in methods:
             names.append(name)
             methods.add(_family(study.form.candidates[name]))
-    return {"mean": by_mean, "worst-language": by_worst, "test": names[:TEST_RECIPES]}
+    return {"mean": by_mean, "worst-language": by_worst, "heldout": heldout, "test": names}
+
+
+def heldout_choices(records: Sequence[Record], names: Sequence[str]) -> dict[str, str]:
+    """Return what `merge: auto` would choose for each language without its own dev rows.
+
+    The rule is `langmerge.choose.auto.choose`'s: the highest mean of the other languages' scores,
+    of equals the first.
+
+    Args:
+        records: of all seeds, over which scores are averaged.
+        names: auto's candidates, in its order.
+    """
+    dev = [record.content["dev"] for record in records]
+    languages = [*dev[0].get(f"merged:{names[0]}", {})] if names else []
+    found = {}
+    for left_out in languages if len(languages) > 1 else ():
+        others = [code for code in languages if code != left_out]
+        found[left_out] = max(
+            names, key=lambda n: sum(of[f"merged:{n}"][code] for of in dev for code in others)
+        )
+    return found
 
 
 def _chosen_recipe(study: Study, task: str) -> Recipe:

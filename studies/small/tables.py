@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 from forms import METRICS
-from intervals import Drawn, bounds, draw
+from intervals import Drawn, Value, draw
 from results import Raw
+
+from langmerge.statistics import Interval
 
 MARGIN = -1.5
 """Points that a merge may be below the combined model and still count as not inferior."""
@@ -21,47 +23,45 @@ _ORDER = ("base", "individual", "best-single", "ancestor", "combined")
 
 def setup(raw: Raw) -> str:
     """Return what was run on what."""
-    lines = []
-    for task in raw.tasks:
+    lines, machine = [], None
+    for task in _tested(raw):
         seeds = raw.seeds(task)
         record = raw.record(task, "shared", seeds[0])
         languages = _languages(raw, task)
-        rows = [len(next(iter(record["test"].values()))[code]) for code in languages]
+        rows = [len(record["test"]["combined"][code]) for code in languages]
         trained = [record["facts"]["costs"].get(code, {}).get("rows", "?") for code in languages]
         cells = (f"{code} {n} / {m}" for code, n, m in zip(languages, trained, rows, strict=True))
         lines.append([task, METRICS[task], ", ".join(cells), ", ".join(map(str, seeds))])
         machine = record["machine"]
-    if not lines:
-        return ""
+    if machine is None:
+        return _with_left_out("", raw, _tested(raw))
     versions = ", ".join(f"{name} {v}" for name, v in machine["versions"].items())
     device = machine["gpu"] or f"{machine['cores']} CPU cores"
     head = ["task", "measure", "rows of training / test", "seeds"]
-    return f"{_table(head, lines)}\n\nMachine: {device}; {versions}; {machine['date']}."
+    text = f"{_table(head, lines)}\n\nMachine: {device}; {versions}; {machine['date']}."
+    return _with_left_out(text, raw, _tested(raw))
 
 
 def verdict(raw: Raw) -> str:
     """Return the recipe that dev chose against the alternatives, task by task."""
     lines = []
-    for task in raw.tasks:
-        models = models_of(raw, task)
-        ours = f"merged:{_chosen(raw, task)['mean']}"
-        if ours not in models or "combined" not in models:
-            continue
-        drawn = draw(models)
+    for task in _tested(raw):
+        drawn, ours = draw(models_of(raw, task)), f"merged:{_chosen(raw, task)['mean']}"
         merged, combined = drawn[ours], drawn["combined"]
-        lower = bounds(minus(merged, combined)[1], 0.90)[0]
-        kept, kept_draws = _ratio(merged, combined)
+        # The lower bound of a two-sided 90% interval.
+        lower = merged.mean.minus(combined.mean).interval(0.90).low
+        kept = merged.mean.per_cent_of(combined.mean).interval()
         alone = _against_ancestor(raw, task, ours)
         lines.append(
             [
                 task,
                 f"`{ours.removeprefix('merged:')}`",
-                f"{merged.mean[0]:.1f}",
-                f"{combined.mean[0]:.1f}",
+                f"{merged.mean.observed:.1f}",
+                f"{combined.mean.observed:.1f}",
                 _difference(drawn, ours, "combined"),
-                f"{lower:+.1f}: {'yes' if lower > MARGIN else 'no'}",
-                f"{kept:.1f}% ({_pair(bounds(kept_draws))})",
-                _lost(merged, combined, _languages(raw, task)),
+                "?" if lower is None else f"{lower:+.1f}: {'yes' if lower > MARGIN else 'no'}",
+                f"{kept.value:.1f}% ({_pair(kept)})",
+                _lost(merged, combined),
                 _difference(drawn, ours, "best-single"),
                 alone,
             ]
@@ -72,7 +72,7 @@ def verdict(raw: Raw) -> str:
         f"languages under {LEAST_RETENTION:g}%", "minus best-single (95%)",
         "minus the ancestor alone (95%)",
     ]  # fmt: skip
-    return _table(head, lines) if lines else ""
+    return _with_left_out(_table(head, lines) if lines else "", raw, _tested(raw))
 
 
 def _against_ancestor(raw: Raw, task: str, ours: str) -> str:
@@ -93,13 +93,13 @@ def scores(raw: Raw) -> str:
         if not (models := models_of(raw, task)):
             continue
         languages, drawn = _languages(raw, task), draw(models)
-        seeds = len(raw.seeds(task))
+        seeds = max(len(runs) for runs in models.values())
         lines = [
             [
                 f"`{model}`",
-                *(f"{value:.1f}" for value in drawn[model].observed),
-                f"{drawn[model].mean[0]:.1f}",
-                _pair(bounds(drawn[model].mean[1]), "–", ".1f"),
+                *(f"{value.observed:.1f}" for value in drawn[model].by_language.values()),
+                f"{drawn[model].mean.observed:.1f}",
+                _pair(drawn[model].mean.interval()),
                 _difference(drawn, model, "combined") if model != "combined" else "",
             ]
             for model in sorted(models, key=_rank)
@@ -109,18 +109,16 @@ def scores(raw: Raw) -> str:
         parts.append(
             f"**{task}**: {METRICS[task]}; {of_seeds}\n\n{_table(head, lines, right=True)}"
         )
-    return "\n\n".join(parts)
+    return _with_left_out("\n\n".join(parts), raw, [t for t in raw.tasks if models_of(raw, t)])
 
 
 def choosing(raw: Raw) -> str:
     """Return what choosing on dev was worth: dev and test scores of what it chose."""
     lines = []
-    for task in raw.tasks:
+    for task in _tested(raw):
         models = models_of(raw, task)
         tested = [name for name in models if name.startswith("merged:")]
-        if not tested:
-            continue
-        test = {name: drawn.mean[0] for name, drawn in draw(models).items()}
+        test = {name: drawn.mean.observed for name, drawn in draw(models).items()}
         dev = {name: _dev_mean(raw, task, name) for name in tested}
         chosen, best = f"merged:{_chosen(raw, task)['mean']}", max(tested, key=test.__getitem__)
         lines.append(
@@ -137,39 +135,37 @@ def choosing(raw: Raw) -> str:
     head = [
         "task", "chosen on dev", "dev", "test", "its gap", "gap of all tested", "best of test"
     ]  # fmt: skip
-    return _table(head, lines) if lines else ""
+    return _with_left_out(_table(head, lines) if lines else "", raw, _tested(raw))
 
 
 def heldout(raw: Raw) -> str:
-    """Return what choosing is worth for a language that had no part in it.
+    """Return what `merge: auto` is worth for a language that had no part in the choice.
 
-    Each language in turn is left out: the recipe is chosen on the others' dev rows, and measured
-    on its own.
+    Each language in turn is left out: the recipe is chosen among auto's candidates on the others'
+    dev rows (`parts.heldout_choices`), and its test score on that language stands against TIES'.
     """
-    lines = []
+    lines, complete = [], []
     for task in raw.tasks:
-        records = [raw.record(task, "shared", seed)["dev"] for seed in raw.seeds(task)]
-        names = [n for n in records[0] if n.startswith("merged:") and all(n in r for r in records)]
-        if "merged:ties-1" not in names:
+        picked, models = _chosen(raw, task).get("heldout", {}), models_of(raw, task)
+        plain, languages = models.get("merged:ties-1", {}), _languages(raw, task)
+        of = {code: models.get(f"merged:{name}", {}) for code, name in picked.items()}
+        seeds = [s for s in plain if all(s in of.get(code, {}) for code in languages)]
+        if len(languages) < 2 or not seeds or len(seeds) < len(plain):
             continue
-        languages = sorted(records[0]["merged:ties-1"])
-        table = np.array(
-            [[np.mean([r[n][code] for r in records]) for code in languages] for n in names]
-        )
-        others = (table.sum(axis=1, keepdims=True) - table) / max(len(languages) - 1, 1)
-        picked = others.argmax(axis=0)
-        own = table[picked, np.arange(len(languages))]
-        ties = table[names.index("merged:ties-1")]
+        complete.append(task)
+        auto = {s: {code: of[code][s][code] for code in languages} for s in seeds}
+        drawn = draw({"auto": auto, "ties": {s: plain[s] for s in seeds}})
+        ours, ties = drawn["auto"], drawn["ties"]
         cells = [
-            f"{code} `{names[k].removeprefix('merged:')}` {value - plain:+.1f}"
-            for code, k, value, plain in zip(languages, picked, own, ties, strict=True)
+            f"{code} `{picked[code]}` {_points(value.minus(ties.by_language[code]))}"
+            for code, value in ours.by_language.items()
         ]
         lines.append(
-            [task, f"{own.mean():.1f}", f"{ties.mean():.1f}", f"{(own - ties).mean():+.1f}",
-             ", ".join(cells)]
+            [task, f"{ours.mean.observed:.1f}", f"{ties.mean.observed:.1f}",
+             _points(ours.mean.minus(ties.mean)), ", ".join(cells)]
         )  # fmt: skip
-    head = ["task", "chosen on the others", "TIES", "difference", "by language left out"]
-    return _table(head, lines) if lines else ""
+    head = ["task", "auto", "TIES", "difference (95%)", "by language left out (95%)"]
+    return _with_left_out(_table(head, lines) if lines else "", raw, complete)
 
 
 def methods(raw: Raw) -> str:
@@ -179,7 +175,7 @@ def methods(raw: Raw) -> str:
         record = raw.record(task, "shared", raw.seeds(task)[0])
         for name in record["recipes"]:
             model = f"merged:{name}"
-            if model in record["dev"]:
+            if _has_all_of_dev(raw, task, model):
                 method = _method(record["recipes"][name])
                 score = (_dev_mean(raw, task, model), name)
                 of_method = found.setdefault(method, {})
@@ -206,7 +202,7 @@ def inits(raw: Raw) -> str:
             drawn = draw(models)
             cells = []
             for name in (f"merged:{picked['mean']}", "merged:ties-1", "merged:mean", "ancestor"):
-                value = f"{drawn[name].mean[0]:.1f}" if name in drawn else ""
+                value = f"{drawn[name].mean.observed:.1f}" if name in drawn else ""
                 cells.append(value)
             against = _difference(drawn, f"merged:{picked['mean']}", "combined")
             lines.append([task, part, f"`{picked['mean']}`", *cells, against])
@@ -227,7 +223,7 @@ def withheld(raw: Raw) -> str:
     seed = raw.seeds(task, "withheld")[0]
     record, control = raw.record(task, "withheld", seed), raw.record(task, "shared", seed)
     _, language, label = record["facts"]["withheld"]
-    pairs = {"chosen": f"merged:{_chosen(raw, task)['mean']}", "ties-1": "merged:ties-1"}
+    pairs = {"chosen": f"merged:{_chosen(raw, task).get('mean')}", "ties-1": "merged:ties-1"}
     lines = []
     for model, answers in record["test"].items():
         if language not in answers:
@@ -367,8 +363,9 @@ def _update_line(row: Mapping[str, Any]) -> list[str]:
 
 
 def _languages(raw: Raw, task: str) -> list[str]:
-    test = raw.record(task, "shared", raw.seeds(task)[0])["test"]
-    return sorted({code for answers in test.values() for code in answers})
+    seeds = raw.seeds(task)
+    facts = raw.record(task, "shared", seeds[0])["facts"] if seeds else {}
+    return sorted(facts.get("languages", ()))
 
 
 def models_of(raw: Raw, task: str, part: str = "shared") -> dict[str, Any]:
@@ -378,8 +375,36 @@ def models_of(raw: Raw, task: str, part: str = "shared") -> dict[str, Any]:
 
 
 def _chosen(raw: Raw, task: str) -> Mapping[str, Any]:
-    chosen: Mapping[str, Any] = raw.record(task, "shared", raw.seeds(task)[0])["facts"]["chosen"]
+    """Return what dev chose; empty where it has not been asked to the end."""
+    seeds = raw.seeds(task)
+    facts = raw.record(task, "shared", seeds[0])["facts"] if seeds else {}
+    chosen: Mapping[str, Any] = facts.get("chosen", {})
     return chosen
+
+
+def _tested(raw: Raw) -> list[str]:
+    """Return the tasks whose chosen merge and combined model are done with the same seeds."""
+    found = []
+    for task in raw.tasks:
+        models = models_of(raw, task)
+        ours = models.get(f"merged:{_chosen(raw, task).get('mean')}", {})
+        if ours and ours.keys() == models.get("combined", {}).keys():
+            found.append(task)
+    return found
+
+
+def _with_left_out(text: str, raw: Raw, shown: Sequence[str]) -> str:
+    """Add which tasks a table lacks, since they have only begun."""
+    missing = [task for task in raw.tasks if task not in shown]
+    note = f"*Left out, not complete yet: {', '.join(missing)}.*" if missing else ""
+    return "\n\n".join(part for part in (text, note) if part)
+
+
+def _has_all_of_dev(raw: Raw, task: str, model: str) -> bool:
+    """Whether a model has its dev scores in all languages and with all seeds."""
+    of_seeds = [raw.record(task, "shared", s)["dev"].get(model, {}) for s in raw.seeds(task)]
+    languages = set(_languages(raw, task))
+    return bool(languages) and all(set(scores) == languages for scores in of_seeds)
 
 
 def _dev_mean(raw: Raw, task: str, model: str) -> float:
@@ -401,37 +426,31 @@ def _cell(score: tuple[float, str] | None) -> str:
     return "" if score is None else f"{score[0]:.1f} (`{score[1]}`)"
 
 
-def minus(one: Drawn, two: Drawn) -> tuple[float, Any]:
-    """Return the difference of two models' means, and its value in every resample."""
-    (a, of_a), (b, of_b) = one.mean, two.mean
-    return a - b, of_a - of_b
-
-
-def _ratio(one: Drawn, two: Drawn) -> tuple[float, Any]:
-    (a, of_a), (b, of_b) = one.mean, two.mean
-    return 100 * a / max(b, 1e-9), 100 * of_a / np.maximum(of_b, 1e-9)
-
-
 def _difference(drawn: Mapping[str, Drawn], one: str, two: str) -> str:
-    if two not in drawn:
+    if one not in drawn or two not in drawn:
         return ""
-    value, draws = minus(drawn[one], drawn[two])
-    return f"{value:+.1f} ({_pair(bounds(draws), ' to ', '+.1f')})"
+    return _points(drawn[one].mean.minus(drawn[two].mean))
 
 
-def _lost(one: Drawn, two: Drawn, languages: Sequence[str]) -> str:
+def _points(difference: Value) -> str:
+    return f"{difference.observed:+.1f} ({_pair(difference.interval(), ' to ', '+.1f')})"
+
+
+def _lost(one: Drawn, two: Drawn) -> str:
     """Return the languages that are significantly under the least retention (Bonferroni)."""
     found = []
-    for index, code in enumerate(languages):
-        kept = 100 * one.draws[:, index] / np.maximum(two.draws[:, index], 1e-9)
-        if np.nanquantile(kept, 1 - 0.05 / len(languages)) < LEAST_RETENTION:
-            value = 100 * one.observed[index] / max(two.observed[index], 1e-9)
-            found.append(f"{code} {value:.0f}%")
+    for code, value in one.by_language.items():
+        kept = value.per_cent_of(two.by_language[code])
+        # The upper bound of a two-sided interval that has the risk above it.
+        high = kept.interval(1 - 2 * 0.05 / len(one.by_language)).high
+        if high is not None and high < LEAST_RETENTION:
+            found.append(f"{code} {kept.observed:.0f}%")
     return ", ".join(found) or "none"
 
 
-def _pair(values: tuple[float, float], between: str = "–", form: str = ".1f") -> str:
-    return between.join(format(value, form) for value in values)
+def _pair(interval: Interval, between: str = "–", form: str = ".1f") -> str:
+    bounds = (interval.low, interval.high)
+    return between.join("?" if bound is None else format(bound, form) for bound in bounds)
 
 
 def _table(head: Sequence[str], lines: Iterable[Sequence[str]], right: bool = False) -> str:
