@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 _CHUNK_BYTES = 1 << 20
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _ENCODER = json.JSONEncoder(
     sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
 )
@@ -38,6 +40,11 @@ def parse_json(text: str | bytes) -> Any:
 def digest_of(value: Any) -> str:
     """Return the SHA-256 (64 hex digits) of the canonical JSON of `value`."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def is_digest(value: object) -> bool:
+    """Return whether a value read from a file is a digest, and so can be the name of a file."""
+    return isinstance(value, str) and _DIGEST.fullmatch(value) is not None
 
 
 def digest_of_file(path: Path) -> str:

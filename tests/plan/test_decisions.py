@@ -181,9 +181,20 @@ def test_what_costs_otherwise_and_gives_the_same_is_not_keyed(project: Pretender
 
 def test_a_removed_language_is_forgotten(tmp_path: Path) -> None:
     lock = Lock(tmp_path / "langmerge.lock")
-    action = Action("k", {}, "o")
+    action = Action("a" * 64, {}, "b" * 64)
     lock.update({"train/de": action, "train/en": action})
 
     lock.update({"train/en": action}, known={"train/en"})
 
     assert list(Lock.load(tmp_path).jobs) == ["train/en"]
+
+
+@pytest.mark.parametrize("place", ["key", "output"])
+@pytest.mark.parametrize("value", ["../../package", "", None, 7, "A" * 64])
+def test_a_lock_names_digests_and_nothing_else(tmp_path: Path, place: str, value: object) -> None:
+    entry = {"key": "a" * 64, "output": "b" * 64, place: value}
+    (tmp_path / "langmerge.lock").write_text(json.dumps({"version": 1, "jobs": {"j": entry}}))
+
+    with pytest.raises(ProjectError, match=f"j: its {place} is .*restore the file") as found:
+        Lock.load(tmp_path)
+    assert "\n" not in str(found.value)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from langmerge.canonical import parse_json
+from langmerge.canonical import is_digest, parse_json
 from langmerge.errors import ProjectError
 from langmerge.files import write_atomically
 from langmerge.store import Action
@@ -40,7 +40,18 @@ class Lock:
                     "use the langmerge that wrote it, or delete the file to start anew"
                 )
             jobs = content["jobs"].items()
-            return cls(path, {job: {name: entry[name] for name in _ENTRY} for job, entry in jobs})
+            found = {job: {name: entry[name] for name in _ENTRY} for job, entry in jobs}
+            for job, entry in found.items():
+                # They become names of files that a run may set aside.
+                if (
+                    wrong := next((n for n in _ENTRY if not is_digest(entry[n])), None)
+                ) is not None:
+                    raise ProjectError(
+                        f"{path}: {job}: its {wrong} is {entry[wrong]!r:.80}, expected a digest of "
+                        "64 hex digits; restore the file from git, or delete it: finished jobs are "
+                        "found again in the store"
+                    )
+            return cls(path, found)
         except FileNotFoundError:
             return cls(path)
         except (ValueError, KeyError, TypeError, AttributeError):
