@@ -11,6 +11,7 @@ import pytest
 from buckets import new_prefix, s3_server
 from projects import make_project
 
+from langmerge.canonical import digest_of
 from langmerge.cli.run import run_project
 from langmerge.errors import MissingExtraError, ProjectError, StorageError
 from langmerge.lease import leased
@@ -18,9 +19,11 @@ from langmerge.plan.lock import Lock
 from langmerge.project import load_project
 from langmerge.remote import Bucket, Remote, check_url, open_remote
 from langmerge.shared_store import SharedStore
-from langmerge.store import Action
+from langmerge.store import MANIFEST_FILE, Action, Store, text_of
 from langmerge.upkeep.releases import Releases
 from langmerge.upkeep.verify import verify
+
+KEY = "5e" * 32
 
 
 @pytest.fixture(scope="module")
@@ -54,31 +57,31 @@ def put(store: SharedStore, **files: str) -> str:
 
 def test_what_one_machine_makes_another_has(machines) -> None:
     digest = put(machines("a"), a="x", inner__b="y")
-    made = machines("a").record(Action("k", {"kind": "train"}, digest, {"rows": 1}))
+    made = machines("a").record(Action(KEY, {"kind": "train"}, digest, {"rows": 1}))
 
     other = machines("b")
 
-    assert other.action("k") == made
+    assert other.action(KEY) == made
     assert (other.object(digest) / "inner" / "b").read_text() == "y"
-    assert other.keys() == {"k"}
+    assert other.keys() == {KEY}
     assert other.digests() == {digest}
     assert machines("b").objects() == [other.object(digest)]
 
 
 def test_the_first_result_of_a_key_stays(machines) -> None:
     a, b = machines("a"), machines("b")
-    assert a.action("k") is b.action("k") is None  # both have looked, and begin
-    first = Action("k", {}, put(a, a="1"))
-    second = Action("k", {}, put(b, a="2"))
+    assert a.action(KEY) is b.action(KEY) is None  # both have looked, and begin
+    first = Action(KEY, {}, put(a, a="1"))
+    second = Action(KEY, {}, put(b, a="2"))
 
     assert a.record(first) == first
     assert b.record(second) == first
-    assert b.action("k") == first
+    assert b.action(KEY) == first
 
 
 def test_many_writers_race_and_all_hear_of_one_winner(machines) -> None:
     stores = [machines(f"machine-{n}") for n in range(6)]
-    actions = [Action("k", {}, put(store, a=str(n))) for n, store in enumerate(stores)]
+    actions = [Action(KEY, {}, put(store, a=str(n))) for n, store in enumerate(stores)]
     told: list[Action] = []
     start = threading.Barrier(len(stores))
 
@@ -96,7 +99,7 @@ def test_many_writers_race_and_all_hear_of_one_winner(machines) -> None:
 
     assert len(told) == len(stores)
     assert len({action.output for action in told}) == 1
-    assert machines("later").action("k") == told[0]
+    assert machines("later").action(KEY) == told[0]
 
 
 def test_a_killed_upload_leaves_nothing_that_counts(machines, monkeypatch) -> None:
@@ -126,17 +129,17 @@ def test_a_killed_upload_leaves_nothing_that_counts(machines, monkeypatch) -> No
 def test_changed_bytes_are_found_when_fetched_and_made_again(machines) -> None:
     a = machines("a")
     digest = put(a, a="content")
-    a.record(Action("k", {}, digest))
+    a.record(Action(KEY, {}, digest))
     a._remote.write(f"objects/{digest}/a", b"CONTENT")
 
     assert [p.finding for p in verify(machines("c"), Lock(Path()))] != []
     with pytest.raises(StorageError, match=r"expected 7 bytes.*run again"):
         machines("b").object(digest)
-    assert machines("d").action("k") is None
+    assert machines("d").action(KEY) is None
 
     again = machines("d")
     assert put(again, a="content") == digest
-    assert again.record(Action("k", {}, digest)).output == digest
+    assert again.record(Action(KEY, {}, digest)).output == digest
     assert (machines("b").object(digest) / "a").read_text() == "content"
 
 
@@ -151,30 +154,127 @@ def test_a_damaged_copy_is_fetched_anew(machines) -> None:
 def test_a_damaged_action_is_written_again(machines) -> None:
     a = machines("a")
     digest = put(a, a="x")
-    a.record(Action("k", {}, digest))
-    a._remote.write("actions/k.json", b'{"key": "k"}')
+    a.record(Action(KEY, {}, digest))
+    a._remote.write(f"actions/{KEY}.json", b'{"key": "k"}')
 
     b = machines("b")
-    assert b.action("k") is None
-    assert b.set_damage_aside("k") is not None
-    assert b.record(Action("k", {}, digest)).output == digest
-    assert machines("c").action("k") is not None
+    assert b.action(KEY) is None
+    assert b.set_damage_aside(KEY) is not None
+    assert b.record(Action(KEY, {}, digest)).output == digest
+    assert machines("c").action(KEY) is not None
 
 
-def test_a_manifest_cannot_lead_out_of_its_object(machines, tmp_path: Path) -> None:
+BAD_NAMES = (
+    ["../../outside"],
+    ["/outside"],
+    ["a/../../outside"],
+    ["a\0b"],
+    ["a", "a/b"],
+    ["a//b"],
+    ["manifest.json"],
+    ["manifest.json/a"],
+    ["x" * 300],
+)
+
+
+@pytest.mark.parametrize("names", BAD_NAMES)
+def test_a_manifest_of_impossible_names_is_set_aside_unread(
+    machines, tmp_path: Path, monkeypatch, names: list[str]
+) -> None:
+    manifest = {name: {"sha256": "0" * 64, "size": 1} for name in names}
+    _expect_refused(machines, monkeypatch, json.dumps(manifest), digest_of(manifest))
+    assert not [path for path in tmp_path.rglob("*outside*") if "shared" not in path.parts]
+
+
+@pytest.mark.parametrize("content", ["[1]", '{"a": 1}', '{"a": {"size": 1}}', "null"])
+def test_a_manifest_that_is_none_is_set_aside_unread(machines, monkeypatch, content: str) -> None:
+    _expect_refused(machines, monkeypatch, content, digest_of(json.loads(content)))
+
+
+def test_nothing_is_fetched_by_a_manifest_of_another_digest(machines, monkeypatch) -> None:
+    manifest = json.dumps({"a": {"sha256": "0" * 64, "size": 1}})
+    _expect_refused(machines, monkeypatch, manifest, "1" * 64)
+
+
+def _expect_refused(machines, monkeypatch, manifest: str, digest: str) -> None:
     a = machines("a")
-    from langmerge.canonical import digest_of
+    a._remote.write(f"objects/{digest}/manifest.json", manifest.encode())
+    monkeypatch.setattr(type(a._remote), "download", lambda *_: pytest.fail("fetched"))
 
-    manifest = {"../../outside": {"sha256": "0" * 64, "size": 1}}
-    digest = digest_of(manifest)
-    a._remote.write(f"objects/{digest}/manifest.json", json.dumps(manifest).encode())
-    a._remote.write("objects/outside", b"x")
-
-    with pytest.raises(StorageError):
+    assert machines("b").damage(digest) is not None
+    with pytest.raises(StorageError, match=r"manifest\.json .*no longer used") as found:
         machines("b").object(digest)
-    assert not list(tmp_path.rglob("outside")) or all(
-        path.is_relative_to(tmp_path / "shared") for path in tmp_path.rglob("outside")
-    )
+    assert "\n" not in str(found.value)
+    assert machines("c").digests() == set()
+    assert [path.name for path in (a.root.parent / "b" / "damaged").iterdir()] == [f"{digest}.json"]
+
+
+def test_an_action_leads_nowhere_but_to_an_object(machines, tmp_path: Path) -> None:
+    a = machines("a")
+    user = tmp_path / "b" / "data"
+    user.mkdir(parents=True)
+    (user / "rows").write_text("mine")
+    text = text_of(Action(KEY, {}, "../data"))
+    a._remote.write(f"actions/{KEY}.json", text.encode())
+    a._remote.create("data/manifest.json", b"{}")
+    b = machines("b")
+    (b.root / "actions").mkdir()
+    (b.root / "actions" / f"{KEY}.json").write_text(text)
+
+    assert b.recorded(KEY) is b.action(KEY) is Store(b.root).recorded(KEY) is None
+    assert b.set_damage_aside(KEY) is not None
+    with pytest.raises(StorageError):
+        b.object("../data")
+    assert (user / "rows").read_text() == "mine"
+
+
+def test_only_names_of_the_store_are_taken_from_others(machines, tmp_path: Path, monkeypatch):
+    b = machines("b")
+    name = f"1-{'0' * 8}.json"
+    listed = {
+        "releases": ["../../x.json", "/x.json", "a/x.json", "x.json", name],
+        "actions": ["../../package.json", f"{KEY}.json", "k.json"],
+        "objects": [f"../../data/{MANIFEST_FILE}", f"{KEY}/{MANIFEST_FILE}"],
+    }
+    monkeypatch.setattr(b._remote, "names", listed.__getitem__)
+    monkeypatch.setattr(b._remote, "read", lambda name: b"{}" if name.endswith("json") else None)
+
+    b.sync_releases()
+
+    assert b.keys() == b.digests() == {KEY}
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert files == [b.root / "releases" / name]
+
+
+def test_a_release_gone_since_or_of_other_bytes_is_no_traceback(machines, monkeypatch) -> None:
+    b, names = machines("b"), [f"{n}-{'0' * 8}.json" for n in (1, 2)]
+    b._remote.write(f"releases/{names[1]}", b"\xff\xfe")
+    b._remote.write("releases/current", b"\xff")
+    monkeypatch.setattr(b._remote, "names", lambda _: names)  # the first is gone since
+
+    b.sync_releases()
+
+    assert [path.name for path in b.releases()] == [names[1]]
+    with pytest.raises(StorageError, match="not the release its name says"):
+        Releases(b).all()
+    with pytest.raises(StorageError, match="which is not there"):
+        Releases(b).current()
+
+
+@pytest.mark.parametrize("name", ["../x", "/x", "a/../../x", "a\0", "", "a//b", "./a", "\ud800"])
+def test_names_that_lead_out_of_a_place_are_refused(url: str, tmp_path: Path, name: str) -> None:
+    remote = open_remote(url)
+    for act in (
+        remote.read,
+        remote.remove,
+        lambda name: remote.write(name, b""),
+        lambda name: remote.create(name, b""),
+        lambda name: remote.upload(Path(__file__), name),
+        lambda name: remote.download(name, tmp_path / "y"),
+    ):
+        with pytest.raises(StorageError, match="is no name of a file in there"):
+            act(name)
+    assert not list(tmp_path.rglob("x"))
 
 
 def test_a_place_that_creates_twice_is_refused(bucket: str, monkeypatch) -> None:

@@ -9,7 +9,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from langmerge.errors import StorageError
 
@@ -23,6 +23,10 @@ _UNWRITABLE = {
     errno.EPERM: "permission denied; choose a writable project folder",
 }
 _WITHOUT_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+_PART_BYTES = 255
+"""Of a file's name, on the usual file systems."""
+_NAME_BYTES = 900
+"""Of a name with its folders; a key of S3 has 1024 bytes, with the store's own folder in it."""
 _OS_ERROR_IN_WORDS = re.compile(r"\(os error (\d+)\)")
 """How libraries written in Rust, safetensors among them, name the system's error."""
 
@@ -50,6 +54,22 @@ def _system_error(error: BaseException | None) -> int:
             return int(found[1])
         error = error.__cause__
     return 0
+
+
+def is_inside(name: str) -> bool:
+    """Return whether a relative name, with `/`, names a file below the folder it is relative to.
+
+    For names that others wrote: none that leads out, and none that no file can have.
+    """
+    parts = name.split("/")
+    if "\0" in name or PurePosixPath(name).is_absolute() or {"", ".", ".."} & set(parts):
+        return False
+    try:
+        return len(name.encode()) <= _NAME_BYTES and all(
+            len(part.encode()) <= _PART_BYTES for part in parts
+        )
+    except UnicodeEncodeError:  # half a surrogate pair
+        return False
 
 
 @contextlib.contextmanager

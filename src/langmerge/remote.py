@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from langmerge.errors import LangmergeError, MissingExtraError, ProjectError, StorageError
-from langmerge.files import sync, writing
+from langmerge.files import is_inside, sync, writing
 
 _URL = re.compile(r"(?P<protocol>[a-z][a-z0-9+.\-]*)://(?P<path>[^\s@?#]+)")
 _EXTRAS = {"s3": ("s3fs", "s3"), "s3a": ("s3fs", "s3")}
@@ -97,7 +97,7 @@ class SharedFolder:
         """Return a file's bytes; None if there is none."""
         with self._reaching():
             try:
-                return (self._root / name).read_bytes()
+                return self._at(name).read_bytes()
             except (FileNotFoundError, NotADirectoryError):
                 return None
 
@@ -106,7 +106,7 @@ class SharedFolder:
         with self._written(name) as temporary:
             temporary.write_bytes(content)
             sync(temporary)
-            temporary.replace(self._root / name)
+            temporary.replace(self._at(name))
 
     def create(self, name: str, content: bytes) -> bool:
         """Write a file unless there is one; return whether this writer won.
@@ -117,7 +117,7 @@ class SharedFolder:
             temporary.write_bytes(content)
             sync(temporary)
             try:
-                (self._root / name).hardlink_to(temporary)
+                self._at(name).hardlink_to(temporary)
             except FileExistsError:
                 return False
             return True
@@ -125,26 +125,26 @@ class SharedFolder:
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""
         with self._reaching():
-            (self._root / name).unlink(missing_ok=True)
+            self._at(name).unlink(missing_ok=True)
 
     def upload(self, source: Path, name: str) -> None:
         """Write a file from a local one, whatever was there."""
         with self._written(name) as temporary:
             shutil.copyfile(source, temporary)
             sync(temporary)
-            temporary.replace(self._root / name)
+            temporary.replace(self._at(name))
 
     def download(self, name: str, target: Path) -> bool:
         """Read a file into a local one; return whether there is one."""
         with self._reaching():
-            if not (self._root / name).is_file():
+            if not self._at(name).is_file():
                 return False
-            shutil.copyfile(self._root / name, target)
+            shutil.copyfile(self._at(name), target)
             return True
 
     def names(self, folder: str) -> list[str]:
         """Return the names of all files in a folder and below, relative to it."""
-        top, found = str(self._root / folder), []
+        top, found = str(self._at(folder) if folder else self._root), []
         with self._reaching():
             for place, _, files in os.walk(top):
                 inner = os.path.relpath(place, top)
@@ -152,10 +152,13 @@ class SharedFolder:
                 found += [prefix + file for file in files if not file.startswith(".")]
         return sorted(found)
 
+    def _at(self, name: str) -> Path:
+        return self._root / _checked(self.url, name)
+
     @contextlib.contextmanager
     def _written(self, name: str) -> Iterator[Path]:
         """Yield a path beside a file, which is gone afterwards."""
-        target = self._root / name
+        target = self._at(name)
         with self._reaching():
             target.parent.mkdir(parents=True, exist_ok=True)
             descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
@@ -231,7 +234,7 @@ class Bucket:
 
     def names(self, folder: str) -> list[str]:
         """Return the names of all files in a folder and below, relative to it."""
-        top = self._path(folder)
+        top = self._path(folder) if folder else self._root
         with _reaching(self.url):
             try:
                 found: list[str] = self._files.find(top)
@@ -270,7 +273,14 @@ class Bucket:
             self._is_probed = True
 
     def _path(self, name: str) -> str:
-        return f"{self._root}/{name}"
+        return f"{self._root}/{_checked(self.url, name)}"
+
+
+def _checked(url: str, name: str) -> str:
+    """Return a file's or folder's name, having made sure that it leads nowhere else."""
+    if not is_inside(name):
+        raise StorageError(f"{url}: {name!r:.80} is no name of a file in there; expected a/b/c")
+    return name
 
 
 @contextlib.contextmanager

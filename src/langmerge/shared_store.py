@@ -20,14 +20,23 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from langmerge.canonical import parse_json
+from langmerge.canonical import is_digest, parse_json
 from langmerge.errors import StorageError
 from langmerge.files import sync_tree, write_atomically, writing
 from langmerge.lease import leased
 from langmerge.remote import Remote, open_remote
-from langmerge.store import MANIFEST_FILE, Action, Store, action_of, damage_of, text_of
+from langmerge.store import (
+    MANIFEST_FILE,
+    Action,
+    Store,
+    action_of,
+    damage_of,
+    is_release_name,
+    manifest_from,
+    text_of,
+)
 
 
 class SharedStore(Store):
@@ -95,8 +104,8 @@ class SharedStore(Store):
             StorageError: if the object is missing or damaged; a damaged one is not shared any more.
         """
         if not self._is_whole_here(digest) and (manifest := self._manifest(digest)) is not None:
-            with self._fetched(digest, manifest) as folder:
-                if (damage := damage_of(folder, digest)) is not None:
+            with self._fetched(digest, manifest) as (folder, damage):
+                if damage is not None:
                     place = self.set_aside(self._object_path(digest))
                     raise StorageError(
                         f"{self.place(f'objects/{digest}')}: {damage}; no longer used (its "
@@ -116,8 +125,8 @@ class SharedStore(Store):
             return self._damage_here(digest)
         if self._object_path(digest).exists() and (damage := self._damage_here(digest)) is not None:
             return f"the copy at {self._object_path(digest)}: {damage}"
-        with self._fetched(digest, manifest) as folder:
-            return damage_of(folder, digest)
+        with self._fetched(digest, manifest) as (_, damage):
+            return damage
 
     def set_damage_aside(self, key: str) -> str | None:
         """Take a key's action out of use if it is not readable; return what was wrong, if any.
@@ -156,15 +165,18 @@ class SharedStore(Store):
         folder = self.root / "releases"
         shared = set(self._remote.names("releases"))
         for name in sorted(shared):
-            if name.endswith(".json") and not (folder / name).exists():
-                write_atomically(
-                    folder / name, (self._remote.read(f"releases/{name}") or b"").decode()
-                )
+            # Names are those that others chose: only a release's is taken.
+            if not name.endswith(".json") or not is_release_name(name.removesuffix(".json")):
+                continue
+            if (folder / name).exists():
+                continue
+            if (content := self._remote.read(f"releases/{name}")) is not None:  # not gone since
+                write_atomically(folder / name, content.decode(errors="replace"))
         for path in self.releases():
             if path.name not in shared:
                 self._remote.create(f"releases/{path.name}", path.read_bytes())
         if (pointer := self._remote.read("releases/current")) is not None:
-            write_atomically(folder / "current", pointer.decode())
+            write_atomically(folder / "current", pointer.decode(errors="replace"))
         elif (folder / "current").exists():
             self._remote.write("releases/current", (folder / "current").read_bytes())
 
@@ -175,13 +187,15 @@ class SharedStore(Store):
     @cached_property
     def _shared_keys(self) -> set[str]:
         names = self._remote.names("actions")
-        return {name.removesuffix(".json") for name in names if name.endswith(".json")}
+        keys = (name.removesuffix(".json") for name in names if name.endswith(".json"))
+        return {key for key in keys if is_digest(key)}
 
     @cached_property
     def _shared_digests(self) -> set[str]:
         end = f"/{MANIFEST_FILE}"
         names = self._remote.names("objects")
-        return {name.removesuffix(end) for name in names if name.endswith(end)}
+        digests = (name.removesuffix(end) for name in names if name.endswith(end))
+        return {digest for digest in digests if is_digest(digest)}
 
     def _is_shared(self, digest: str) -> bool:
         """Return whether an object's manifest is there; others may have written it meanwhile."""
@@ -190,6 +204,8 @@ class SharedStore(Store):
         return self._manifest(digest) is not None
 
     def _manifest(self, digest: str) -> bytes | None:
+        if not is_digest(digest):  # a release of others may name anything
+            return None
         return self._remote.read(f"objects/{digest}/{MANIFEST_FILE}")
 
     def _shared_action(self, key: str) -> Action | None:
@@ -218,30 +234,32 @@ class SharedStore(Store):
             self._shared_digests.add(digest)
 
     @contextlib.contextmanager
-    def _fetched(self, digest: str, manifest: bytes) -> Iterator[Path]:
-        """Yield a temporary folder with an object's files, as far as they are there."""
+    def _fetched(self, digest: str, manifest: bytes) -> Iterator[tuple[Path, str | None]]:
+        """Yield a temporary folder with an object's files, and what is wrong with them, if any.
+
+        Only files that a manifest with the right digest names are fetched.
+        """
         objects = self.root / "objects"
         with writing(self.root):
             objects.mkdir(parents=True, exist_ok=True)
             folder = Path(tempfile.mkdtemp(prefix=".incoming-", dir=objects))
             try:
-                (folder / MANIFEST_FILE).write_bytes(manifest)
-                for name in sorted(_files_in(manifest)):
-                    target = folder / name
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    self._remote.download(f"objects/{digest}/{name}", target)
-                yield folder
+                yield folder, self._fetch(digest, manifest, folder)
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
 
-
-def _files_in(manifest: bytes) -> set[str]:
-    """Return the files a manifest names, apart from those that lead out of the object."""
-    try:
-        names = {str(name) for name in parse_json(manifest)}
-    except (ValueError, TypeError):
-        return set()
-    return {n for n in names if not PurePosixPath(n).is_absolute() and ".." not in n.split("/")}
+    def _fetch(self, digest: str, manifest: bytes, folder: Path) -> str | None:
+        """Fetch an object's files; return what is wrong with it, if anything."""
+        try:
+            names = sorted(manifest_from(manifest, digest))
+        except ValueError as error:
+            return str(error)
+        (folder / MANIFEST_FILE).write_bytes(manifest)
+        for name in names:
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._remote.download(f"objects/{digest}/{name}", target)
+        return damage_of(folder, digest)
 
 
 def _action(key: str) -> str:

@@ -29,16 +29,24 @@ import hashlib
 import itertools
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from langmerge.canonical import digest_of, digest_of_file, parse_json
+from langmerge.canonical import digest_of, digest_of_file, is_digest, parse_json
 from langmerge.errors import StorageError
-from langmerge.files import create_atomically, sync, sync_tree, write_atomically, writing
+from langmerge.files import (
+    create_atomically,
+    is_inside,
+    sync,
+    sync_tree,
+    write_atomically,
+    writing,
+)
 from langmerge.seals import Seals, look_of
 
 Manifest = dict[str, dict[str, Any]]
@@ -46,6 +54,7 @@ Manifest = dict[str, dict[str, Any]]
 
 MANIFEST_FILE = "manifest.json"
 """An object's list of its files, written last."""
+_RELEASE_NAME = re.compile(r"[0-9]+-[0-9a-f]{8}")
 _SEAL = ',\n "seal": "'
 
 
@@ -296,12 +305,21 @@ class Store:
         return self.root / "objects" / digest
 
 
+def is_release_name(name: str) -> bool:
+    """Return whether a name is a release's, NUMBER-DIGEST8, and so can be the name of a file."""
+    return _RELEASE_NAME.fullmatch(name) is not None
+
+
 def action_of(key: str, text: str) -> Action | None:
-    """Return the action that a file's text holds; None if it is damaged, or another key's."""
+    """Return the action that a file's text holds; None if it is damaged, or another key's.
+
+    Its output is a digest: what others wrote may lead nowhere else.
+    """
     try:
         content = parse_json(text)
         # Stores of older versions have actions without a seal.
-        if content.pop("seal", None) in (None, _seal_of(text)) and content["key"] == key:
+        is_sealed = content.pop("seal", None) in (None, _seal_of(text))
+        if is_sealed and content["key"] == key and is_digest(content["output"]):
             return Action(**content)
     except (ValueError, TypeError, KeyError, AttributeError):
         pass
@@ -319,14 +337,48 @@ def damage_of(folder: Path, digest: str) -> str | None:
     if not folder.exists():
         return "the object is missing"
     try:
-        expected = parse_json((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+        content = (folder / MANIFEST_FILE).read_bytes()
         actual = _manifest_of(folder)
-    except (OSError, ValueError):
+    except OSError:
         return f"{MANIFEST_FILE} is missing or not readable"
-    if (found := digest_of(expected)) != digest:
-        return f"{MANIFEST_FILE} has the digest {found}, expected the folder's name"
+    try:
+        expected = manifest_from(content, digest)
+    except ValueError as error:
+        return str(error)
     actual.pop(MANIFEST_FILE)
     return next(_differences(expected, actual), None)
+
+
+def manifest_from(content: bytes, digest: str) -> Manifest:
+    """Return an object's manifest, checked before any file that it names is touched.
+
+    Raises:
+        ValueError: saying what is wrong with it.
+    """
+    try:
+        manifest: Manifest = parse_json(content)
+        found = digest_of(manifest)
+    except (ValueError, RecursionError):
+        raise ValueError(f"{MANIFEST_FILE} is missing or not readable") from None
+    if found != digest:
+        raise ValueError(f"{MANIFEST_FILE} has the digest {found}, expected the folder's name")
+    if not _is_manifest(manifest):
+        raise ValueError(f"{MANIFEST_FILE} names what cannot be files of an object")
+    return manifest
+
+
+def _is_manifest(value: Any) -> bool:
+    """Return whether this names files inside the object, none in another's place."""
+    if not isinstance(value, dict) or not all(map(is_inside, value)) or MANIFEST_FILE in value:
+        return False
+    folders = {str(folder) for name in value for folder in PurePosixPath(name).parents}
+    are_entries = all(
+        isinstance(entry, dict)
+        and is_digest(entry.get("sha256"))
+        and type(entry.get("size")) is int
+        for entry in value.values()
+    )
+    return are_entries and folders.isdisjoint({*value, MANIFEST_FILE})
 
 
 def _differences(expected: Manifest, actual: Manifest) -> Iterator[str]:

@@ -14,7 +14,6 @@ can be done again. Killed in between, the project has its old release, or its ne
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -25,14 +24,12 @@ from langmerge import __version__
 from langmerge.canonical import digest_of, parse_json
 from langmerge.errors import ProjectError, StorageError
 from langmerge.files import write_atomically
-from langmerge.store import Store
+from langmerge.project import Name
+from langmerge.store import Store, is_release_name
 from langmerge.upkeep.gate import GateResult
 
 ByLanguage = dict[str, dict[str, str]]
 """Task -> language -> digest."""
-
-
-_NAME = re.compile(r"\d+-[0-9a-f]{8}")
 
 
 class Candidate(BaseModel):
@@ -59,7 +56,7 @@ class Candidate(BaseModel):
     recipe: dict[str, Any]
     seed: int
     base: dict[str, Any]
-    models: dict[str, str]
+    models: dict[Name, str]
     adapters: ByLanguage
     ancestors: dict[str, str] = {}
     predictions: ByLanguage
@@ -119,7 +116,7 @@ class Releases:
         except FileNotFoundError:
             return None
         path = self.folder / f"{name}.json"
-        if not _NAME.fullmatch(name) or not path.is_file():
+        if not is_release_name(name) or not path.is_file():
             raise StorageError(
                 f"{self._pointer}: names release {name!r:.60}, which is not there; "
                 "`langmerge rollback RELEASE` chooses another"
