@@ -2,7 +2,7 @@
 
 Where every language has dev rows, the merge job measures `CANDIDATES` on them and takes the best
 (`choose.auto`); the job's key holds the candidates and the rows' digests. Where there are none,
-`DEFAULT` is taken: what did best over our studies without looking at any data (docs/studies.md).
+`DEFAULT` is taken: plain TIES until the study says otherwise (docs/findings.md).
 
 This table is the one place to tune; raise `VERSION` when what is done with it changes.
 """
