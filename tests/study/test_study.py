@@ -250,6 +250,10 @@ def test_a_cell_that_fails_is_named_and_the_others_go_on(source):
         ({"languages": {"two": ["de", "xx"]}}, "languages.two: the project has no language 'xx'"),
         ({"tasks": ["topic"]}, "tasks: the project has no task 'topic'"),
         ({"variants": {"bad": {"train": {"epochs": 3}}}}, "cell own--bad.* is no project"),
+        (
+            {"sweep": {"trials": 3, "densities": [0.5]}},
+            "sweep: densities has no effect with trials",
+        ),
         ({"model": "x"}, "unknown key 'model'; did you mean 'models'"),
     ],
 )

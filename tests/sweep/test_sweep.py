@@ -209,6 +209,33 @@ def test_what_is_wrong_is_said(project, tmp_path, tiny_base_folder):
         open_ground(open_workspace(fresh))
 
 
+@pytest.mark.parametrize(
+    ("beside", "option"),
+    [
+        *(
+            ("--trials", option)
+            for option in ("--density=0.5", "--lambda=1", "--space=core", "--rank=4")
+        ),
+        *(
+            ("--combined", option)
+            for option in (
+                "--method=ties", "--density=0.5", "--lambda=1", "--space=core", "--rank=4",
+                "--risk=0.1", "--report-test", "--name=mine", "--dry-run",
+            )
+        ),
+    ],
+)  # fmt: skip
+def test_an_option_without_effect_is_refused(tmp_path, beside, option):
+    arguments = ["sweep", "--project", str(tmp_path / "none.yaml"), "--trials", "2", option]
+    if beside == "--combined":
+        arguments.append(beside)
+    found = CliRunner().invoke(app, arguments)
+    assert isinstance(found.exception, UserError)
+    assert str(found.exception).startswith(
+        f"{option.partition('=')[0]}: has no effect with {beside}"
+    )
+
+
 def test_weights_by_gains_need_the_gains(project):
     content = yaml.safe_load(project.read_text())
     content["merge"] = {"own": {"method": "linear"}, "won": {"method": "linear", "weights": "gain"}}

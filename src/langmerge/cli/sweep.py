@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from langmerge.sweep.ground import Ground
     from langmerge.sweep.record import Sweep
     from langmerge.sweep.run import Request
+
+_RISK = 0.05
+_NAME = "sweep"
 
 
 def sweep(  # noqa: PLR0917 - a verb's options, given by name
@@ -57,7 +60,7 @@ def sweep(  # noqa: PLR0917 - a verb's options, given by name
     task: Annotated[list[str] | None, typer.Option(help="Only this task; repeatable.")] = None,
     risk: Annotated[
         float, typer.Option(min=0.0, max=0.5, help="Of stopping the winner early; 0 stops no one.")
-    ] = 0.05,
+    ] = _RISK,
     combined: Annotated[
         bool,
         typer.Option(
@@ -67,7 +70,7 @@ def sweep(  # noqa: PLR0917 - a verb's options, given by name
     report_test: Annotated[
         bool, typer.Option("--report-test", help="Measure the best on test, after the choice.")
     ] = False,
-    name: Annotated[str, typer.Option(help="Of the recipe in the project file.")] = "sweep",
+    name: Annotated[str, typer.Option(help="Of the recipe in the project file.")] = _NAME,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be written, and write nothing.")
     ] = False,
@@ -82,13 +85,28 @@ def sweep(  # noqa: PLR0917 - a verb's options, given by name
     if objective not in OBJECTIVES:
         hint = did_you_mean(objective, OBJECTIVES)
         raise UserError(f"--objective {objective}: expected one of {', '.join(OBJECTIVES)}{hint}")
+    axes = {"--density": density, "--lambda": lambda_, "--space": space, "--rank": rank}
     if combined:
+        _refuse(
+            {
+                "--method": method,
+                **axes,
+                "--risk": risk != _RISK,
+                "--report-test": report_test,
+                "--name": name != _NAME,
+                "--dry-run": dry_run,
+            },
+            "--combined",
+            "it searches a training and takes --trials, --task, --objective and --seed",
+        )
         if trials is None:
             raise UserError("--combined: say by how many --trials; the merge's own is fair")
         search_combined(
             project, trials, tasks=task or (), objective=objective, seed=seed, json=json
         )
         return
+    if trials is not None:
+        _refuse(axes, "--trials", "a search takes its values within bounds of its own")
     racing = replace(Racing(seed=seed), risk=risk) if risk else Racing(looks=(), seed=seed)
     request = Request(
         methods=tuple(method or ()),
@@ -110,7 +128,7 @@ def sweep_project(
     request: Request,
     *,
     tasks: Any = (),
-    name: str = "sweep",
+    name: str = _NAME,
     dry_run: bool = False,
     json: bool = False,
 ) -> Sweep:
@@ -197,6 +215,13 @@ def search_combined(
     out.print(Text("Put this into the project file; `langmerge run` finds its training done:"))
     out.print(Text(f"\n{section_of(workspace.project, found.best)}\n"), soft_wrap=True)
     out.print(Text(f"All trials: {evidence}"), soft_wrap=True)
+
+
+def _refuse(given: Mapping[str, object], beside: str, reason: str) -> None:
+    """Refuse options that would have no effect beside another one."""
+    for option, value in given.items():
+        if value:
+            raise UserError(f"{option}: has no effect with {beside} ({reason}); leave one out")
 
 
 def _write(ground: Ground, found: Sweep, name: str, dry_run: bool) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, PrivateAttr, ValidationError
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from langmerge.choose.objective import ObjectiveName
 from langmerge.errors import ProjectError
@@ -31,6 +31,16 @@ class SweepChoice(Settings):
     """A search of so many trials in place of the grid."""
     objective: ObjectiveName = "mean"
     """What is to be largest."""
+
+    @model_validator(mode="after")
+    def _takes_what_it_is_given(self) -> SweepChoice:
+        for name in ("densities", "lambdas", "spaces"):
+            if self.trials is not None and getattr(self, name):
+                raise ValueError(
+                    f"{name} has no effect with trials (a search takes its values within bounds of "
+                    "its own); leave one out"
+                )
+        return self
 
 
 class Study(Settings):
