@@ -12,10 +12,11 @@ from typer.testing import CliRunner
 
 from langmerge.cli import app
 from langmerge.cli.run import run_project
-from langmerge.errors import ProjectError, UserError
+from langmerge.errors import JobsFailed, ProjectError, UserError
 from langmerge.project import load_project
 from langmerge.sweep import combined
 from langmerge.sweep.combined import section_of, sweep_combined
+from langmerge.sweep.tables import combined_table
 from langmerge.workspace import open_workspace
 
 pytest.importorskip("optuna")
@@ -66,6 +67,32 @@ def test_the_verb_prints_what_to_put_into_the_project(project):
     assert len(json.loads(found.stdout)["trials"]) == 2
     missing = CliRunner().invoke(app, ["sweep", "--project", str(project), "--combined"])
     assert isinstance(missing.exception, UserError)
+
+
+def test_a_trial_that_fails_does_not_end_the_search(project, monkeypatch):
+    from langmerge.engine import training
+
+    train, calls = training.train_adapters, []
+
+    def too_large(*args, **kwargs):
+        calls.append(args)
+        if len(calls) == fails:
+            raise RuntimeError("out of memory")
+        return train(*args, **kwargs)
+
+    monkeypatch.setattr(training, "train_adapters", too_large)
+    fails = 1
+    path = project.parent / "first.yaml"
+    path.write_text(project.read_text().replace("learning_rate: 0.01", "learning_rate: 0.02"))
+    with pytest.raises(JobsFailed, match="out of memory"):
+        sweep_combined(open_workspace(path), 2)
+
+    calls.clear()
+    fails = 2
+    found = sweep_combined(open_workspace(path), 4)
+    assert (len(found.trials), len(found.failed)) == (3, 1)
+    assert "out of memory" in found.failed[0].problem
+    assert "1 more failed" in combined_table(found).to_markdown()
 
 
 def test_the_projects_own_settings_of_the_combined_model_stay(project, monkeypatch):

@@ -62,6 +62,20 @@ class Trial(BaseModel):
     seconds: float
 
 
+class FailedTrial(BaseModel):
+    """A training that failed, such as a batch for which there is too little memory.
+
+    Attributes:
+        train: the settings searched.
+        problem: why it failed.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    train: dict[str, Any]
+    problem: str
+
+
 class CombinedSweep(BaseModel):
     """The outcome: all trials, the project's own settings first."""
 
@@ -71,6 +85,7 @@ class CombinedSweep(BaseModel):
     objective: str
     metrics: dict[str, str]
     trials: list[Trial]
+    failed: list[FailedTrial] = []
 
     @property
     def best(self) -> Trial:
@@ -184,7 +199,8 @@ def sweep_combined(
     Raises:
         MissingExtraError: if Optuna is not installed.
         ProjectError: if rows are missing.
-        JobsFailed: if a training fails.
+        JobsFailed: if the training with the project's own settings fails; a trial that fails is
+            noted, and the search goes on.
     """
     try:
         import optuna
@@ -198,13 +214,14 @@ def sweep_combined(
     project = workspace.project
     chosen, facts = open_data(workspace, tasks)
     done: list[Trial] = []
+    failed: list[FailedTrial] = []
     trainer = _Trainer(
         workspace,
         chosen,
         facts,
         load_base(workspace.base, dtype=project.train.dtype),
         Ledger(workspace.store.root),
-        lambda what: tell(len(done), what) if tell is not None else None,
+        lambda what: tell(len(done) + len(failed), what) if tell is not None else None,
     )
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
@@ -214,19 +231,27 @@ def sweep_combined(
     for _ in range(trials):
         trial = study.ask()
         train = _settings(trial, project)
-        samples, seconds = trainer.measure(train)
+        try:
+            samples, seconds = trainer.measure(train)
+        except JobsFailed as error:
+            if not done:
+                raise
+            failed.append(FailedTrial(train=train, problem=str(error)))
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            continue
         interval = _value(samples, Objective(objective), project)
         done.append(
             Trial(train=train, value=interval.value, interval=Bounds.of(interval), seconds=seconds)
         )
         study.tell(trial, interval.value)
         if tell is not None:
-            tell(len(done), f"best {max(found.value for found in done):.1f}")
+            tell(len(done) + len(failed), f"best {max(found.value for found in done):.1f}")
     return CombinedSweep(
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         objective=objective,
         metrics={task: project.tasks[task].primary_metric for task in chosen},
         trials=done,
+        failed=failed,
     )
 
 

@@ -52,6 +52,9 @@ def combined_table(found: CombinedSweep) -> TextTable:
     own, *others = found.trials
     ordered = [own, *sorted(others, key=lambda trial: -trial.value)]
     seconds = sum(trial.seconds for trial in found.trials)
+    failures = (
+        [f"{len(found.failed)} more failed: {found.failed[0].problem}"] if found.failed else []
+    )
     return TextTable(
         title=f"combined: {found.objective} on dev",
         header=("learning rate", "epochs", "batch", found.objective, "interval", "training"),
@@ -69,6 +72,7 @@ def combined_table(found: CombinedSweep) -> TextTable:
         notes=(
             f"{len(found.trials)} trials, the first with the project's own settings; training took "
             f"{time_text(seconds)} in all. Compare with a merge that had as many.",
+            *failures,
         ),
     )
 
