@@ -28,7 +28,7 @@ from typing import Any
 
 import yaml
 
-from langmerge.engine.scheduler import Device, Task, choose, ranks, task_of
+from langmerge.engine.scheduler import Device, Task, assign, ranks, task_of
 from langmerge.plan import Job, job_graph
 from langmerge.plan.graph import BASELINES
 from langmerge.project import load_project
@@ -169,10 +169,9 @@ def makespan(tasks: Sequence[Task], seconds: Mapping[str, float], count: int) ->
                 ready[task.id] = task
         if ends and ends[0][0] == now:
             continue
-        while found := choose(
-            list(ready.values()), [by_name[name] for name in sorted(idle)], rank, devices
-        ):
-            unit, place = found
+        able = [task for task in ready.values() if now >= read or not task.in_steps]
+        free = [by_name[name] for name in sorted(idle)]
+        for unit, place in assign(able, free, rank, devices):
             idle.discard(place.name)
             end = now
             for task in unit:

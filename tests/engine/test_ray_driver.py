@@ -12,6 +12,7 @@ from projects import make_project
 from langmerge.cli.run import run_project
 from langmerge.engine import Cluster, Run
 from langmerge.engine import run as run_plan
+from langmerge.engine.attempts import Attempt
 from langmerge.engine.ray import TRIES
 from langmerge.engine.worker import MARK_FILE, Assignment, Worker
 from langmerge.errors import BaseModelError, StorageError, UserError
@@ -27,6 +28,7 @@ class Here:
 
     def __init__(self) -> None:
         self.dies: Callable[[Job], bool] = lambda job: False
+        self.dies_after: Callable[[Assignment], bool] = lambda assignment: False
         self.memory: int | None = None
         self.units: list[list[str]] = []
         self.actors = 0
@@ -84,8 +86,13 @@ class _Actor:
         if any(self._ray.dies(decision.job) for decision in assignment.decisions):
             yield _die
             return
-        for told in self.worker.do(assignment):
+        stream = self.worker.do(assignment)
+        for told in stream:
             yield lambda told=told: told
+            if isinstance(told, Attempt) and self._ray.dies_after(assignment):
+                list(stream)  # its thread cannot be killed
+                yield _die
+                return
 
 
 class _Method:
@@ -176,6 +183,36 @@ def test_a_worker_that_dies_once_is_replaced(here: Here, project: Path) -> None:
     failed = lines(project, "failed")
     assert [entry["job"] for entry in failed] == dead
     assert "worker died" in failed[0]["error"]
+
+
+def test_the_time_of_a_unit_is_billed_once(
+    here: Here, tmp_path: Path, tiny_base_folder: Path
+) -> None:
+    languages = ["l1", "l2", "l3", "l4", "l5"]
+    project = make_project(tmp_path, tiny_base_folder, languages=languages, compare=["individual"])
+    here.memory = 10**12
+    begun: list[float] = []
+
+    def dies_after(assignment: Assignment) -> bool:
+        if len(assignment.decisions) == 5 and not begun:
+            begun.append(assignment.run_seconds)
+        return len(assignment.decisions) == 5
+
+    here.dies_after = dies_after
+    run(project)
+
+    assert len(here.units[0]) == 5  # all languages, in the same steps
+    failed = lines(project, "failed")
+    assert len(failed) == 4
+    died = failed[0]["run_seconds"]
+    unfinished = {entry["job"] for entry in failed}
+    (told,) = [
+        entry
+        for entry in lines(project, "finished")
+        if entry["kind"] == "train" and entry["job"] not in unfinished
+    ]
+    billed = told["seconds"] + sum(entry["seconds"] for entry in failed)
+    assert billed == pytest.approx(died - begun[0], rel=0.1)
 
 
 def test_a_job_that_kills_every_worker_fails_and_the_others_go_on(

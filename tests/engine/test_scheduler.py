@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from langmerge.engine.scheduler import MAX_TOGETHER, Device, Task, choose, ranks
+from langmerge.engine.scheduler import MAX_TOGETHER, Device, Task, assign, choose, ranks
 
 GPU, CPU = Device("gpu", gpu=True, memory=80), Device("cpu", memory=200)
 
@@ -67,6 +67,20 @@ def test_jobs_alike_go_together_until_the_end_is_near() -> None:
         crew = [Device(str(n)) for n in range(devices)]
         unit, _ = choose(alike[:ready], crew[:1], rank, crew) or ((), None)
         assert len(unit) == size
+
+
+@pytest.mark.parametrize(
+    ("count", "gpus", "sizes"),
+    [(5, 1, [5]), (5, 2, [3, 2]), (5, 5, [1] * 5), (5, 7, [1] * 5), (20, 2, [5, 5])],
+)
+def test_trainings_are_split_evenly_over_gpus(count: int, gpus: int, sizes: list[int]) -> None:
+    alike = [Task(f"t{n:02}", 1, gpu=True, together="t", in_steps=True) for n in range(count)]
+    devices = [Device(f"gpu{n}", gpu=True) for n in range(gpus)]
+
+    given = list(assign(alike, devices, ranks(alike), devices))
+
+    assert [len(unit) for unit, _ in given] == sizes
+    assert len({device for _, device in given}) == len(sizes)
 
 
 @pytest.mark.parametrize("devices", [1, 3, 8])

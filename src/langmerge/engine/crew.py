@@ -24,6 +24,7 @@ class Hand:
         told: the stream of what it tells; None while it is idle.
         decisions: what it was given and has not told the end of, by job id.
         since: when it was given them (UTC), and the run's seconds then.
+        billed: seconds that the bills of those that ended have since then.
     """
 
     actor: Any
@@ -32,6 +33,7 @@ class Hand:
     told: Any = None
     decisions: dict[str, Decision] = field(default_factory=dict)
     since: tuple[str, float] = ("", 0.0)
+    billed: float = 0.0
 
 
 class Crew:
@@ -63,6 +65,11 @@ class Crew:
             self._options["memory"] = cluster.memory
         self._actors = ray.remote(Worker)
         self.hands = [self._new(number) for number in range(self._count)]
+
+    @property
+    def has_gpus(self) -> bool:
+        """Whether each worker has a GPU; none has one otherwise."""
+        return self._gpus > 0
 
     def replace(self, hand: Hand) -> None:
         """Start a worker in place of a dead one; it waits for room if a node is gone."""

@@ -12,6 +12,7 @@ import os
 import uuid
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
@@ -26,7 +27,7 @@ from langmerge.engine.cluster import Cluster
 from langmerge.engine.crew import Crew, Hand
 from langmerge.engine.holding import held
 from langmerge.engine.outcomes import Observer, Run
-from langmerge.engine.scheduler import Device, Task, choose, ranks, task_of
+from langmerge.engine.scheduler import Device, Task, assign, ranks, task_of
 from langmerge.engine.worker import MARK_FILE, Assignment, Order, Progressed
 from langmerge.errors import LangmergeError, MissingExtraError, ProjectError, UserError
 from langmerge.files import write_atomically
@@ -214,18 +215,19 @@ class _Driver:
 
     def _give(self) -> None:
         """Give ready jobs to idle workers, as long as there are both."""
-        while True:
-            devices = {hand.device.name: hand for hand in self._crew.hands}
-            idle = [h.device for h in devices.values() if h.starting is None and h.told is None]
-            ready = [self._tasks[name] for name in self._ready]
-            chosen = choose(ready, idle, self._rank, [hand.device for hand in devices.values()])
-            if chosen is None:
-                self._refuse_what_fits_nowhere(ready)
-                return
-            tasks, device = chosen
-            if any(self._deaths.get(task.id) for task in tasks):
-                tasks = tasks[:1]  # alone, it needs less memory, and takes nobody with it
-            self._start(devices[device.name], [self._ready.pop(task.id) for task in tasks])
+        hands = {hand.device.name: hand for hand in self._crew.hands}
+        devices = [hand.device for hand in hands.values()]
+        idle = [h.device for h in hands.values() if h.starting is None and h.told is None]
+        ready = [self._tasks[name] for name in self._ready]
+        if self._crew.has_gpus and any(job.kind == "data" for job in self._able):
+            # Whoever trains now trains alone; with all that are read soon, it is less work.
+            ready = [task for task in ready if not task.in_steps]
+        given = 0
+        for unit, device in assign(ready, idle, self._rank, devices):
+            self._start(hands[device.name], [self._ready.pop(task.id) for task in unit])
+            given += len(unit)
+        if given < len(ready):
+            self._refuse_what_fits_nowhere(ready)
 
     def _refuse_what_fits_nowhere(self, ready: Sequence[Task]) -> None:
         """Raise if all workers are there and idle, and none can take what is ready."""
@@ -246,6 +248,7 @@ class _Driver:
             self._observer.job_started(decision)
         hand.decisions = {decision.job.id: decision for decision in decisions}
         hand.since = (datetime.now(timezone.utc).isoformat(timespec="seconds"), clock.seconds)
+        hand.billed = 0.0
         assignment = Assignment(tuple(decisions), facts, clock.run, clock.seconds)
         hand.told = hand.actor.do.options(num_returns="streaming").remote(assignment)
 
@@ -284,6 +287,7 @@ class _Driver:
             self._observer.job_progressed(told.job, told.done, told.total, told.note)
         else:
             del hand.decisions[told.decision.job.id]
+            hand.billed += told.cost["seconds"]
             self._books.write_down(told)
             self._able.extend(self._answered(told.decision))
 
@@ -292,7 +296,10 @@ class _Driver:
         problem = f"its worker died ({_cause(error)})"
         started = hand.starting is None
         for decision in hand.decisions.values():
-            deaths = self._deaths[decision.job.id] = self._deaths.get(decision.job.id, 0) + 1
+            name = decision.job.id
+            deaths = self._deaths[name] = self._deaths.get(name, 0) + 1
+            # Alone, it needs less memory, and takes nobody with it.
+            self._tasks[name] = replace(self._tasks[name], together="", in_steps=False)
             attempt = self._stopped(hand, decision, f"{problem}, for the time {deaths} of {TRIES}")
             self._able.extend(self._answered(decision))
             if deaths < TRIES:
@@ -311,9 +318,14 @@ class _Driver:
     def _stopped(
         self, hand: Hand, decision: Decision, problem: str, *, interrupted: bool = False
     ) -> Attempt:
+        """Return the end of an attempt that its worker cannot tell of.
+
+        Its bill is an equal part of the unit's time that is not on the bill of a job yet.
+        """
         clock = self._books.ledger.clock
         started, before = hand.since
-        spent = {"started": started, "seconds": round(clock.seconds - before, 3)}
+        left = max(0.0, clock.seconds - before - hand.billed)
+        spent = {"started": started, "seconds": round(left / len(hand.decisions), 3)}
         cost = clock.stamp(decision, spent)
         return Attempt(decision, cost, None, problem, problem, interrupted)
 

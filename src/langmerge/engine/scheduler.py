@@ -10,11 +10,12 @@ Nothing here knows of processes or clusters: the Ray engine and `benchmarks/sche
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 
+from langmerge.engine.units import group_of
 from langmerge.plan import Job
-from langmerge.plan.graph import ANCESTOR, INDIVIDUAL
 
 MAX_TOGETHER = 8
 """Jobs of one unit at most: what is lost with a worker, and what balance costs at the end."""
@@ -35,6 +36,8 @@ class Task:
         gpu: whether it wants a GPU, where there are any.
         memory: bytes it needs on the device.
         together: jobs with the same value are better done together; empty for none.
+        in_steps: whether a GPU does those together in the same steps, and so sooner than one after
+            the other.
     """
 
     id: str
@@ -43,6 +46,7 @@ class Task:
     gpu: bool = False
     memory: int = 0
     together: str = ""
+    in_steps: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,11 +77,8 @@ def task_of(job: Job, seconds: Mapping[str, float], weights: int) -> Task:
         seconds: how long jobs probably take, by job id, as far as that is known.
         weights: bytes of the base model.
     """
-    together = ""
-    if job.kind == "train" and job.model in (INDIVIDUAL, ANCESTOR):
-        together = f"train/{job.task}/{job.model}/{job.seed}"
-    elif job.kind == "evaluate":
-        together = f"evaluate/{job.task}/{job.model}/{job.seed}"
+    group = group_of(job)
+    together = f"evaluate/{job.task}/{job.model}/{job.seed}" if job.kind == "evaluate" else group
     # A merge that needs rows chooses its recipe by them, on the base.
     chooses = job.kind == "merge" and any(need.startswith("data/") for need in job.needs)
     on_base = job.kind in ("train", "evaluate") or chooses
@@ -88,6 +89,7 @@ def task_of(job: Job, seconds: Mapping[str, float], weights: int) -> Task:
         gpu=on_base,
         memory=weights if on_base else 0,
         together=together,
+        in_steps=bool(group),
     )
 
 
@@ -102,11 +104,31 @@ def ranks(tasks: Iterable[Task]) -> dict[str, float]:
     return found
 
 
+def assign(
+    ready: Sequence[Task],
+    idle: Sequence[Device],
+    rank: Mapping[str, float],
+    devices: Sequence[Device],
+) -> Iterator[tuple[tuple[Task, ...], Device]]:
+    """Yield units of work and their devices, until nothing that is ready fits what is idle.
+
+    Args: as of `choose`.
+    """
+    begun: list[tuple[Task, ...]] = []
+    while chosen := choose(ready, idle, rank, devices, begun):
+        unit, device = chosen
+        yield unit, device
+        begun.append(unit)
+        ready = [task for task in ready if task not in unit]
+        idle = [other for other in idle if other != device]
+
+
 def choose(
     ready: Sequence[Task],
     idle: Sequence[Device],
     rank: Mapping[str, float],
     devices: Sequence[Device],
+    begun: Sequence[tuple[Task, ...]] = (),
 ) -> tuple[tuple[Task, ...], Device] | None:
     """Return the next unit of work and its device; None if nothing that is ready fits.
 
@@ -117,6 +139,7 @@ def choose(
         idle: devices that do nothing.
         rank: of all tasks.
         devices: all devices, idle or not.
+        begun: the units that were given at this very moment.
     """
     any_gpu = any(device.gpu for device in devices)
     any_plain = any(not device.gpu for device in devices)
@@ -129,27 +152,60 @@ def choose(
         if fitting:
             # The smallest that does, so that large ones stay free for what needs them.
             device = min(fitting, key=lambda device: device.memory)
-            return _with_its_like(task, ready, rank, _able(task, devices, any_gpu)), device
+            able = [other for other in devices if other.fits(task, any_gpu=any_gpu)]
+            if task.in_steps and device.gpu:
+                given = [len(unit) for unit in begun if unit[0].together == task.together]
+                return _in_steps(task, ready, rank, len(able), given), device
+            return _one_by_one(task, ready, rank, len(able)), device
     return None
 
 
-def _able(task: Task, devices: Sequence[Device], any_gpu: bool) -> int:
-    return sum(device.fits(task, any_gpu=any_gpu) for device in devices)
+def _like(first: Task, ready: Sequence[Task], rank: Mapping[str, float]) -> list[Task]:
+    """Return the tasks that are better done with one, by rank."""
+    alike = [task for task in ready if task.together and task.together == first.together]
+    alike.sort(key=lambda task: (-rank[task.id], task.id))
+    return [task for task in alike if task.id != first.id]
 
 
-def _with_its_like(
+def _in_steps(
+    first: Task,
+    ready: Sequence[Task],
+    rank: Mapping[str, float],
+    devices: int,
+    given: Sequence[int],
+) -> tuple[Task, ...]:
+    """Return a task and an even share of those that a GPU does with it in the same steps.
+
+    The larger the units, the less work it is; so there are as few as keep all devices at work.
+    `given` has the sizes of the units of them that others have just got.
+    """
+    others = _like(first, ready, rank)
+    rounds = ceil((1 + len(others) + sum(given)) / (MAX_TOGETHER * devices))
+    units = max(1, devices * rounds - len(given))
+    share = sum(task.seconds for task in (first, *others)) / units
+    unit, room = [first], share - first.seconds
+    for task in others:
+        if len(unit) == MAX_TOGETHER:
+            break
+        if task.seconds / 2 <= room:  # closer to the share with it than without
+            unit.append(task)
+            room -= task.seconds
+    return tuple(unit)
+
+
+def _one_by_one(
     first: Task, ready: Sequence[Task], rank: Mapping[str, float], devices: int
 ) -> tuple[Task, ...]:
-    """Return a task and others that are better done with it.
+    """Return a task and others that are better done on the same device after it.
 
     A unit takes a quarter of a device's share of them at most: the more is done, the smaller the
     units, so that all devices end together (guided self-scheduling, Polychronopoulos & Kuck 1987).
     """
-    alike = [task for task in ready if task.together and task.together == first.together]
-    room = sum(task.seconds for task in alike) / (4 * devices) - first.seconds
+    others = _like(first, ready, rank)
+    room = sum(task.seconds for task in (first, *others)) / (4 * devices) - first.seconds
     unit = [first]
-    for task in sorted(alike, key=lambda task: (-rank[task.id], task.id)):
-        if task.id != first.id and task.seconds <= room and len(unit) < MAX_TOGETHER:
+    for task in others:
+        if task.seconds <= room and len(unit) < MAX_TOGETHER:
             unit.append(task)
             room -= task.seconds
     return tuple(unit)

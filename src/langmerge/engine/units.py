@@ -13,17 +13,19 @@ Unit = tuple[Job, ...]
 
 
 def units_of(jobs: Iterable[Job]) -> Iterator[Unit]:
-    """Return jobs as units, in their order; trainings that stand together are one unit.
-
-    Only languages' own adapters train together, and before them what they start from: the models
-    they are compared with are trained alone, so that their bill is their own.
-    """
-    for group, members in groupby(jobs, _group_of):
-        if group is not None:
+    """Return jobs as units, in their order; trainings that stand together are one unit."""
+    for group, members in groupby(jobs, group_of):
+        if group:
             yield tuple(members)
         else:
             yield from ((job,) for job in members)
 
 
-def _group_of(job: Job) -> str | None:
-    return job.model if job.kind == "train" and job.model in (INDIVIDUAL, ANCESTOR) else None
+def group_of(job: Job) -> str:
+    """Return the same for all jobs that can be trained together; nothing for other jobs.
+
+    Only languages' own adapters train together, and before them what they start from: the models
+    they are compared with are trained alone, so that their bill is their own.
+    """
+    together = job.kind == "train" and job.model in (INDIVIDUAL, ANCESTOR)
+    return f"train/{job.model}" if together else ""
