@@ -1,5 +1,6 @@
 """Adapters trained in one step become what they become alone."""
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -17,8 +18,6 @@ from langmerge.train.step import Stepper
 
 
 def in_double(base):
-    import copy
-
     return BaseModel(copy.deepcopy(base.model).double(), base.tokenizer, base.resolved)
 
 
@@ -249,3 +248,31 @@ def test_early_stopping_keeps_the_best(tiny_base, grouping):
     assert result.losses[: result.best_step] == pytest.approx(run.progress.losses, abs=1e-4)
     if grouping == "sequential":
         assert equal(result, run.result(tiny_base, 0.0))
+
+
+def apart(runs, others):
+    """Return how far factors and losses of two trainings are apart: relative, and in nats."""
+    squares = torch.zeros(2, dtype=torch.float64)
+    losses = []
+    for name, run in runs.items():
+        for module, factors in run.factors.items():
+            other = others[name].factors[module]
+            for found, expected in ((factors.a, other.a), (factors.b, other.b)):
+                norms = (found - expected).detach().norm(), expected.detach().norm()
+                squares += torch.stack(norms).double().square()
+        pairs = zip(run.progress.losses, others[name].progress.losses, strict=True)
+        losses += [(one - other) ** 2 for one, other in pairs]
+    return float((squares[0] / squares[1]).sqrt()), (sum(losses) / len(losses)) ** 0.5
+
+
+def test_in_bfloat16_a_group_differs_no_more_than_a_batch_of_another_shape(tiny_bases, monkeypatch):
+    tiny = tiny_bases("llama")
+    base = replace(tiny, model=copy.deepcopy(tiny.model).bfloat16())
+    asked = lessons(steps=30)
+    alone, grouped = trained(base, asked, False), trained(base, asked, True)
+    monkeypatch.setattr(rounds_module, "packing_kernel", lambda _base: None)
+    padded = trained(base, asked, False)
+    noise, found = apart(padded, alone), apart(grouped, alone)
+    print(f"(factors, losses) apart: padded {noise}, grouped {found}")  # noqa: T201
+    assert all(of > 0 for of in noise)
+    assert all(of <= 3 * by for of, by in zip(found, noise, strict=True))
