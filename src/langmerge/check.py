@@ -39,7 +39,7 @@ class TrainingSet:
     @property
     def tokens(self) -> int:
         """Tokens of one epoch."""
-        return sum(len(e.prompt_ids) + len(e.completion_ids) for e in self.examples)
+        return sum(e.length for e in self.examples)
 
 
 @dataclass

@@ -41,6 +41,11 @@ class Example:
     lost: int = 0
 
     @property
+    def length(self) -> int:
+        """How many tokens it has."""
+        return len(self.prompt_ids) + len(self.completion_ids)
+
+    @property
     def cut(self) -> bool:
         """Whether a part of the completion is missing."""
         return self.lost > 0

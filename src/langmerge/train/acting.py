@@ -42,14 +42,6 @@ class Layout:
     real: Tensor | None = None
     real_counts: tuple[int, ...] = ()
 
-    def between(self, start: int, stop: int) -> Layout:
-        """Return the layout of a stretch of the tokens; nothing is dropped there."""
-        counts, end = [], 0
-        for count in self.counts:
-            begin, end = end, end + count
-            counts.append(max(0, min(end, stop) - max(begin, start)))
-        return Layout(self.members, tuple(counts))
-
 
 class Acting:
     """Adapters attached to a base.

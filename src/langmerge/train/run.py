@@ -87,7 +87,7 @@ class AdapterRun:
             else continued_factors(base, lesson.lora, lesson.start)
         )
         self._sampler = Sampler(
-            [len(example.prompt_ids) + len(example.completion_ids) for example in self.examples],
+            [example.length for example in self.examples],
             config.per_device_train_batch_size * config.gradient_accumulation_steps,
             lesson.seed,
         )
@@ -157,7 +157,7 @@ class AdapterRun:
     def longest_of_step(self) -> int:
         """Return the length of the next step's longest example."""
         step = [example for batch in self.micro_batches() for example in batch]
-        return max(len(example.prompt_ids) + len(example.completion_ids) for example in step)
+        return max(example.length for example in step)
 
     def halve_micro_batch(self) -> bool:
         """Put half as many examples through the model at once, if it is more than one."""

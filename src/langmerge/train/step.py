@@ -106,7 +106,7 @@ class Stepper:
 
     def dev_loss(self, run: AdapterRun) -> float:
         """Return the mean loss on an adapter's dev examples, in nats per supervised token."""
-        examples = sorted(run.dev, key=lambda e: len(e.prompt_ids) + len(e.completion_ids))
+        examples = sorted(run.dev, key=lambda example: example.length)
         total = 0.0
         member = self._runs.index(run)
         self._base.model.eval()
