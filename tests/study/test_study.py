@@ -18,8 +18,9 @@ from langmerge.results import load_results
 from langmerge.study import run as study_run
 from langmerge.study.cells import plan_study
 from langmerge.study.config import load_study
+from langmerge.study.records import is_done, read_record
 from langmerge.study.report import records
-from langmerge.study.run import OutOfTime, is_done, read_record, run_study
+from langmerge.study.run import OutOfTime, run_study
 
 
 @pytest.fixture
@@ -194,7 +195,9 @@ def test_merging_over_languages_tasks_and_both(source):
         source, languages={"two": ["de", "en"]}, cross={"method": "ties", "density": 0.5}
     )
     plan = plan_study(load_study(study))
-    assert run_study(plan).failed == {}
+    assert run_study(plan, minutes=0).left == 2 + 1
+    done = run_study(plan)
+    assert (done.failed, done.left) == ({}, 0)
     path = plan.study.folder / "cells" / "cross--own--own--two.json"
     record = json.loads(path.read_text())
     assert list(record["rows"]) == ["individual", "over languages", "over tasks", "over both"]
@@ -214,8 +217,20 @@ def test_merging_over_languages_tasks_and_both(source):
         assert kinds["individual"] == pytest.approx(scores["individual"])
         assert kinds["over languages"] == pytest.approx(scores["merged:ties"])
     before = path.stat().st_mtime_ns
+    assert run_study(plan, minutes=0).left == 0
     run_study(plan)
     assert path.stat().st_mtime_ns == before
+
+
+def test_a_crossing_that_fails_is_named_and_the_report_is_written(source):
+    study = write_study(source, languages={"two": ["de", "en"]}, cross={"method": "tise"})
+    found = CliRunner().invoke(app, ["study", str(study), "--json"])
+    assert found.exception is not None
+    assert "1 cells or crossings failed" in str(found.exception)
+    told = json.loads(found.stdout)
+    assert told["left"] == 1
+    assert "no merging method is named 'tise'" in told["failed"]["cross--own--own--two"]
+    assert "merged:ties" in (study.parent / "small-study/report.md").read_text()
 
 
 def test_the_verb_writes_a_report(source):

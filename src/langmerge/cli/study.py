@@ -50,6 +50,6 @@ def study(
             show_table(differences(found))
         out.print(Text(f"Wrote {path}."), soft_wrap=True)
         if left:
-            out.print(f"{left} cells are not done; the same command goes on.")
+            out.print(f"{left} cells or crossings are not done; the same command goes on.")
     if failed:
-        raise JobsFailed(f"{len(failed)} cells failed; the others are kept")
+        raise JobsFailed(f"{len(failed)} cells or crossings failed; the others are kept")

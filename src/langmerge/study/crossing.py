@@ -23,6 +23,7 @@ from langmerge.files import write_atomically
 from langmerge.project import PROJECT_FILE
 from langmerge.statistics import Sample, bootstrap_mean, paired_bootstrap
 from langmerge.study.cells import Group, Plan
+from langmerge.study.records import basis_of, is_done
 from langmerge.sweep.ground import Ground, open_ground
 from langmerge.workspace import open_workspace
 
@@ -37,7 +38,7 @@ _SEED = 0
 
 
 @dataclass(frozen=True)
-class _Crossing:
+class Crossing:
     """All tasks of a model, a variant and a set of languages."""
 
     plan: Plan
@@ -45,12 +46,38 @@ class _Crossing:
 
     @property
     def name(self) -> str:
+        """Its file's name."""
         first = self.groups[0]
         return "--".join(("cross", first.model, first.variant, first.languages))
 
     @property
     def path(self) -> Path:
+        """The file that keeps what came out."""
         return self.plan.study.folder / "cells" / f"{self.name}.json"
+
+    @property
+    def basis(self) -> str:
+        """The digest of the recipe and of what the groups' results come from."""
+        groups = {group.name: basis_of(self.plan, group) for group in self.groups}
+        return digest_of({"recipe": dict(self.plan.study.cross or {}), "groups": groups})
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the first seed's adapters of all tasks are done."""
+        return all(is_done(self.plan, group, self.plan.seeds[0]) for group in self.groups)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether what is kept came out of the groups as they are now."""
+        return self.is_ready and self.record().get("basis") == self.basis
+
+    def record(self) -> dict[str, Any]:
+        """Return what is kept; nothing where nothing is, or it cannot be read."""
+        try:
+            found: dict[str, Any] = json.loads(self.path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found
 
     def grounds(self) -> dict[str, Ground]:
         """Open every task's project; their adapters are trained."""
@@ -61,27 +88,25 @@ class _Crossing:
         return found
 
 
-def cross_all(plan: Plan, clock: Clock, tell: Callable[[str], None]) -> None:
-    """Merge over tasks and languages wherever the first seed's adapters of all tasks are done."""
-    from langmerge.study.run import is_done
-
-    for crossing in crossings(plan):
-        clock.check()
-        if all(is_done(plan, group, plan.seeds[0]) for group in crossing.groups):
-            _cross(crossing, clock, tell)
-
-
-def crossings(plan: Plan) -> Iterator[_Crossing]:
+def crossings(plan: Plan) -> Iterator[Crossing]:
     """Yield all tasks of every model, variant and set of languages, where there are several."""
+    if plan.study.cross is None:
+        return
     found: dict[tuple[str, str, str], list[Group]] = {}
     for group in plan.groups:
         found.setdefault((group.model, group.variant, group.languages), []).append(group)
     for groups in found.values():
         if len(groups) > 1:
-            yield _Crossing(plan, tuple(groups))
+            yield Crossing(plan, tuple(groups))
 
 
-def _cross(crossing: _Crossing, clock: Clock, tell: Callable[[str], None]) -> None:
+def cross(crossing: Crossing, clock: Clock, tell: Callable[[str], None]) -> None:
+    """Merge over languages, tasks and both, ask the test rows, and keep what came out.
+
+    Raises:
+        MergeError: if the recipe is wrong, or these adapters cannot be merged by it.
+        OutOfTime: if the time is up; answers so far are kept.
+    """
     settings = dict(crossing.plan.study.cross or {})
     grounds = crossing.grounds()
     first = next(iter(grounds.values()))
@@ -92,7 +117,8 @@ def _cross(crossing: _Crossing, clock: Clock, tell: Callable[[str], None]) -> No
             "ground": {t: ground.journal("test", racing).stem for t, ground in grounds.items()},
         }
     )
-    if crossing.path.exists() and json.loads(crossing.path.read_text())["identity"] == identity:
+    known = crossing.record()
+    if (known.get("identity"), known.get("basis")) == (identity, crossing.basis):
         return
     units = [unit for ground in grounds.values() for unit in ground.units("test", racing)]
     journal = Journal(first.workspace.store.root / "sweeps" / f"{identity}.jsonl")
@@ -175,7 +201,7 @@ def _answered(
 
 
 def _write(
-    crossing: _Crossing,
+    crossing: Crossing,
     settings: Mapping[str, Any],
     identity: str,
     samples: Mapping[str, Mapping[UnitName, Sample]],
@@ -212,6 +238,7 @@ def _write(
         },
         "recipe": dict(settings),
         "identity": identity,
+        "basis": crossing.basis,
         "seed": ground.seed,
         "rows": rows,
     }  # fmt: skip

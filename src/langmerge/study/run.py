@@ -6,22 +6,19 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from langmerge.base import resolve_base
-from langmerge.cache import cache_folder
-from langmerge.canonical import canonical_json, digest_of, digest_of_file
 from langmerge.engine import Observer, Run
 from langmerge.engine import run as run_plan
 from langmerge.errors import UserError
 from langmerge.files import write_atomically
 from langmerge.plan import Decision, Job
-from langmerge.project import Project
+from langmerge.project import load_project
 from langmerge.results import Results, write_results
-from langmerge.seals import look_of_file
 from langmerge.study.cells import Group, Plan
+from langmerge.study.crossing import cross, crossings
+from langmerge.study.records import basis_of, is_done, read_record, record_path
 from langmerge.sweep.ground import open_ground
 from langmerge.sweep.run import Request, sweep
 from langmerge.workspace import Workspace, open_workspace
@@ -75,8 +72,8 @@ class Done:
 
     Attributes:
         cells: names of the cells it finished.
-        left: how many are not done.
-        failed: what went wrong, by cell.
+        left: how many cells and crossings are not done.
+        failed: what went wrong, by cell or crossing.
     """
 
     cells: tuple[str, ...]
@@ -111,38 +108,18 @@ def run_study(
                 finished.append(name)
             except UserError as error:
                 failed[name] = str(error)
-        if plan.study.cross is not None:
-            from langmerge.study.crossing import cross_all
-
-            cross_all(plan, clock, tell)
+        for crossing in crossings(plan):
+            clock.check()
+            if crossing.is_ready:
+                try:
+                    cross(crossing, clock, tell)
+                except UserError as error:
+                    failed[crossing.name] = str(error)
     except OutOfTime:
         pass
     left = sum(not is_done(plan, *cell) for cell in plan.cells())
+    left += sum(not crossing.is_done for crossing in crossings(plan))
     return Done(tuple(finished), left, failed)
-
-
-def record_path(plan: Plan, group: Group) -> Path:
-    """Return the file that keeps a group's results."""
-    return plan.study.folder / "cells" / f"{group.name}.json"
-
-
-def read_record(plan: Plan, group: Group) -> dict[str, Any] | None:
-    """Return what is kept of a group: about, seeds, results; None where nothing is."""
-    try:
-        found: dict[str, Any] = json.loads(record_path(plan, group).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return found
-
-
-def is_done(plan: Plan, group: Group, seed: int) -> bool:
-    """Whether a cell's results are kept, and are those of its project as it is now."""
-    record = read_record(plan, group)
-    return (
-        record is not None
-        and seed in record["seeds"]
-        and record.get("basis") == basis_of(plan, group)
-    )
 
 
 def _do(plan: Plan, group: Group, seed: int, clock: Clock, tell: Callable[[str], None]) -> None:
@@ -165,7 +142,8 @@ def _do(plan: Plan, group: Group, seed: int, clock: Clock, tell: Callable[[str],
 def _choose(plan: Plan, group: Group, watch: Watch, tell: Callable[[str], None]) -> dict[str, Any]:
     """Train a group's adapters with the first seed, and choose a recipe for them on dev."""
     path = plan.write(group, plan.seeds[:1])
-    _run(path, watch, steps=("train",))
+    # Weights by gains need evaluations beside the adapters.
+    _run(path, watch, steps=() if load_project(path).weighs_by_gain else ("train",))
     choice = plan.study.sweep
     assert choice is not None
     request = Request(
@@ -214,31 +192,3 @@ def _keep(
     }
     text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
     write_atomically(record_path(plan, group), text)
-
-
-def basis_of(plan: Plan, group: Group) -> str:
-    """Return the digest of what a group's results and its chosen recipe come from.
-
-    That is its project, its data files and its base, wherever they are, and how a recipe is chosen.
-    """
-    content = plan.project(group, plan.seeds[:1])
-    project = Project.model_validate(content)
-    files = {
-        f"{code}/{split}": _digest(str(source.path), tuple(look_of_file(Path(source.path).stat())))
-        for code in group.codes
-        for split, source in project.data_for(group.task, code).sources(code, Path("/")).items()
-        if Path(source.path).is_file()
-    }
-    try:
-        base: Any = resolve_base(project.base, Path("/"), cache_folder()).identity()
-    except UserError:
-        base = None  # The cell's run says what is wrong with it.
-    choice = None if plan.study.sweep is None else plan.study.sweep.model_dump()
-    text = canonical_json({"project": content, "data": files, "base": base, "sweep": choice})
-    return digest_of(text.replace(str(plan.source.folder), "."))
-
-
-@cache
-def _digest(path: str, _look: object) -> str:
-    """Return a file's digest; it is read again only once it looks changed."""
-    return digest_of_file(Path(path))
