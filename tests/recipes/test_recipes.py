@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from langmerge.recipes import RECIPES, recipe_named
 from langmerge.recipes.debian_descriptions import paragraphs
 from langmerge.recipes.recipe import Fetched, Origin
 from langmerge.recipes.splitting import assign, split_of, thinned
-from langmerge.recipes.writing import write_project
+from langmerge.recipes.writing import _project, write_project
 
 
 def invoke(*arguments: object) -> str:
@@ -382,3 +383,10 @@ def test_thinning_keeps_the_same_groups_in_every_language() -> None:
 
     assert kept[0] == kept[1]
     assert len(kept[0]) == 7
+
+
+def test_labels_stay_words_in_yaml():
+    labels = ("yes", "no", "null", "1", "a: b", "größer")
+    made = replace(RECIPES["masakhanews"], labels=labels)
+    task = yaml.safe_load(_project(made, ["en"], '"base"'))["tasks"][made.task_name]
+    assert task["labels"] == list(labels)

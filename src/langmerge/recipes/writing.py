@@ -156,7 +156,8 @@ compare: [base, individual, best-single, combined]
 def _project(recipe: Recipe, languages: Sequence[str], base: str) -> str:
     options: Mapping[str, Any] = {}
     if recipe.task == "classification":
-        options = {"labels": f"[{', '.join(recipe.labels)}]"}
+        labels = ", ".join(json.dumps(label, ensure_ascii=False) for label in recipe.labels)
+        options = {"labels": f"[{labels}]"}
     elif recipe.task == "generation":
         options = {"max_new_tokens": recipe.max_new_tokens}
     return _PROJECT.format(
