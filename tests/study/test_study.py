@@ -269,6 +269,9 @@ def test_a_cell_that_fails_is_named_and_the_others_go_on(source):
             {"sweep": {"trials": 3, "densities": [0.5]}},
             "sweep: densities has no effect with trials",
         ),
+        ({"models": {"cross": "../base"}}, "models: 'cross' names what is merged over tasks"),
+        ({"variants": {"a--b": {}}}, "variants: 'a--b': cells are named by these joined by --"),
+        ({"languages": {"two-": ["de", "en"]}}, "languages: 'two-': cells are named by"),
         ({"model": "x"}, "unknown key 'model'; did you mean 'models'"),
     ],
 )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, PrivateAttr, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from langmerge.choose.objective import ObjectiveName
 from langmerge.errors import ProjectError
@@ -14,6 +14,8 @@ from langmerge.project import HubBase, Name
 from langmerge.settings import Seeds, Settings, explain, load_yaml
 
 STUDY_SUFFIX = "-study"
+CROSS = "cross"
+"""What the files of crossings begin with, where those of groups have a model."""
 
 
 class SweepChoice(Settings):
@@ -66,6 +68,25 @@ class Study(Settings):
     """A recipe chosen on dev with the first seed, beside those of the project."""
     cross: Mapping[str, Any] | None = None
     """A recipe by which adapters are also merged over tasks, and over both."""
+
+    @field_validator("models", "languages", "variants")
+    @classmethod
+    def _makes_one_name_of_each_cell(cls, named: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Refuse names that, joined by `--`, could be those of another cell."""
+        for name in named:
+            if "--" in name or name.startswith("-") or name.endswith("-"):
+                raise ValueError(
+                    f"'{name}': cells are named by these joined by --; leave out -- and a - at "
+                    "either end"
+                )
+        return named
+
+    @field_validator("models")
+    @classmethod
+    def _leaves_crossings_their_name(cls, models: Mapping[str, Any]) -> Mapping[str, Any]:
+        if CROSS in models:
+            raise ValueError(f"'{CROSS}' names what is merged over tasks; take another name")
+        return models
 
     _path: Path = PrivateAttr(default=Path("study.yaml"))
 

@@ -23,6 +23,7 @@ from langmerge.files import write_atomically
 from langmerge.project import PROJECT_FILE
 from langmerge.statistics import Sample, bootstrap_mean, paired_bootstrap
 from langmerge.study.cells import Group, Plan
+from langmerge.study.config import CROSS
 from langmerge.study.records import basis_of, is_done
 from langmerge.sweep.ground import Ground, open_ground
 from langmerge.workspace import open_workspace
@@ -48,7 +49,7 @@ class Crossing:
     def name(self) -> str:
         """Its file's name."""
         first = self.groups[0]
-        return "--".join(("cross", first.model, first.variant, first.languages))
+        return "--".join((CROSS, first.model, first.variant, first.languages))
 
     @property
     def path(self) -> Path:
