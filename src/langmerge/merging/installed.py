@@ -30,3 +30,9 @@ def load_installed_methods() -> None:
                 RuntimeWarning,
                 stacklevel=2,
             )
+
+
+def method_packages() -> dict[str, str]:
+    """Return the versions of the installed packages that bring methods, by name."""
+    found = (entry.dist for entry in entry_points(group=GROUP))
+    return {dist.name: dist.version for dist in found if dist is not None}

@@ -15,6 +15,7 @@ from langmerge.data import read_rows
 from langmerge.data.config import SplitName
 from langmerge.errors import ProjectError, did_you_mean
 from langmerge.merging.auto import AUTO, DEFAULT
+from langmerge.merging.installed import method_packages
 from langmerge.plan import plan
 from langmerge.plan.graph import (
     ANCESTOR,
@@ -146,6 +147,8 @@ class Ground:
         }
         if ancestors := self.ancestors():
             document[ANCESTOR] = ancestors
+        if packages := method_packages():  # whose code no step's version speaks of
+            document["methods"] = packages
         return self.workspace.store.root / "sweeps" / f"{digest_of(document)}.jsonl"
 
     def units(self, split: SplitName, racing: Racing) -> list[Unit]:
