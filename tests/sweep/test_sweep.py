@@ -20,6 +20,7 @@ from langmerge.errors import ProjectError, UserError
 from langmerge.report import gather
 from langmerge.report.sections.sweep import curves
 from langmerge.sweep.ground import Ground, open_ground
+from langmerge.sweep.record import Counts, Row, Sweep
 from langmerge.sweep.run import Request, sweep
 from langmerge.workspace import open_workspace
 
@@ -252,3 +253,27 @@ def test_the_order_of_rows_is_part_of_the_key(project):
     assert ground.journal("dev", Racing()) == ground.journal("dev", Racing(looks=(), risk=0.2))
     assert ground.journal("dev", Racing()) != ground.journal("dev", Racing(seed=1))
     assert ground.journal("dev", Racing()) != ground.journal("test", Racing())
+
+
+def test_installed_methods_are_part_of_the_key(project, monkeypatch):
+    ground = ground_of(project)
+    own = ground.journal("dev", Racing())
+    keys = {own}
+    for version in ("1.0", "1.1"):
+        monkeypatch.setattr("langmerge.sweep.ground.method_packages", lambda v=version: {"more": v})
+        keys.add(ground.journal("dev", Racing()))
+    assert len(keys) == 3
+
+
+def test_a_winner_that_only_rounding_makes_alike_improves():
+    current = Row(label="ties density=0.3333", recipe={"method": "ties", "density": 1 / 3})
+    close = current.model_copy(update={"recipe": {"method": "ties", "density": 0.3333}})
+    alike = Row(label="TIES", recipe={"method": "TIES", "density": 1 / 3, "space": "dense"})
+    made = {
+        "created": "", "objective": "mean", "metrics": {}, "languages": ["de", "en"],
+        "rows_per_language": {}, "confidence": 0.95, "risk": 0.05, "current": current.label,
+        "counts": Counts(measured=2, stopped=0, failed=0), "seconds": 0.0, "adapters": {},
+        "data": {}, "base": {},
+    }  # fmt: skip
+    assert Sweep(**made, winner=close, rows=[current, close]).improves
+    assert not Sweep(**made, winner=alike, rows=[current, alike]).improves

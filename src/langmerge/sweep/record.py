@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from langmerge import __version__
+from langmerge.choose.candidates import Candidate
 from langmerge.choose.contest import Contest, Contestant
 from langmerge.choose.objective import UnitName
 from langmerge.statistics import Interval, Samples, holm, interval_of, paired_bootstrap, resample
@@ -120,7 +121,10 @@ class Sweep(_Part):
     @property
     def improves(self) -> bool:
         """Whether the winner is another recipe than the current one."""
-        return self.winner.label != self.current and self.winner.name != self.rows[0].name
+        winner, current = (
+            Candidate(row.recipe).key(self.languages) for row in (self.winner, self.rows[0])
+        )
+        return winner != current
 
 
 class Judge:
