@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -6,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from langmerge import base as base_module
-from langmerge.base import resolve_base
+from langmerge.base import resolve_base, weights_bytes
 from langmerge.errors import BaseModelError
 
 
@@ -120,6 +121,34 @@ def test_a_file_that_is_no_gguf(tmp_path):
     (tmp_path / "model.gguf").write_bytes(b"PK")
     with pytest.raises(BaseModelError, match="not a GGUF file"):
         resolve_base("model.gguf", tmp_path, tmp_path)
+
+
+def test_weights_take_what_the_loaded_dtype_takes(tiny_base_folder, tmp_path):
+    import torch
+    from safetensors.torch import load_file, save_file
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(tiny_base_folder)
+    elements = sum(weight.numel() for weight in model.parameters())
+    folder = tmp_path / "base"
+    shutil.copytree(tiny_base_folder, folder)
+    save_file({"other": torch.ones(9)}, folder / "other.safetensors")  # nobody loads it
+    base = resolve_base(str(folder), tmp_path, tmp_path / "cache")
+    assert (weights_bytes(base, 4), weights_bytes(base, 2)) == (4 * elements, 2 * elements)
+
+    weights = load_file(folder / "model.safetensors")
+    save_file({n: w.bfloat16() for n, w in weights.items()}, folder / "model.safetensors")
+    assert weights_bytes(base, 4) == 4 * elements
+
+    shutil.rmtree(folder)
+    model.save_pretrained(folder, max_shard_size="20KB")
+    assert not (folder / "model.safetensors").exists()
+    save_file({"other": torch.ones(9)}, folder / "other.safetensors")
+    assert weights_bytes(base, 2) == 2 * elements
+
+    next(iter(sorted(folder.glob("model*.safetensors")))).write_bytes(b"half a header")
+    with pytest.raises(BaseModelError, match="cannot be read as safetensors"):
+        weights_bytes(base, 2)
 
 
 def test_resolving_imports_no_torch():

@@ -5,7 +5,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from langmerge import gguf_conversion
-from langmerge.base import resolve_base
+from langmerge.base import resolve_base, weights_bytes
 from langmerge.errors import BaseModelError, MissingExtraError
 from langmerge.gguf_conversion import convert_gguf
 from langmerge.model import load_base
@@ -88,6 +88,15 @@ def test_the_conversion_is_the_model(file, tiny_bases, tmp_path, capfd):
     assert tokens == base.tokenizer.tokenize("in the good")
     assert not hasattr(model.config, "quantization_config")
     assert [path.name for path in tmp_path.iterdir()] == ["converted"]
+
+
+def test_its_weights_take_the_same_before_and_after(file, tmp_path):
+    base = resolve_base(str(file), tmp_path, tmp_path / "cache")
+    before = weights_bytes(base, 2)
+    model = load_base(base).model
+    assert before == 2 * sum(weight.numel() for weight in model.parameters())
+    assert base.checkpoint.is_dir()
+    assert weights_bytes(base, 2) == before
 
 
 def test_it_equals_transformers_own(file, tmp_path):

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -44,6 +45,8 @@ _VOCABULARIES = (
     "spiece.model",
     "sentencepiece.bpe.model",
 )
+_WEIGHTS = "model.safetensors"
+_WEIGHTS_INDEX = "model.safetensors.index.json"
 _PICKLED_WEIGHTS = ("*.bin", "*.pt", "*.pth")
 _DIGEST_CACHE = "file-digests.json"
 
@@ -116,6 +119,53 @@ def resolve_base(spec: BaseSpec, project_dir: Path, cache_dir: Path) -> Resolved
         f"base '{spec}': nothing at {path}; give a folder with a safetensors checkpoint, a GGUF "
         f"file, or a Hub model as {{model: ID, revision: COMMIT}}"
     )
+
+
+def weights_bytes(base: ResolvedBase, dtype_bytes: int) -> int:
+    """Return what a base's weights take once they are loaded; 0 for a model of the Hub.
+
+    Only headers are read. A file beside the weights that transformers does not load is not counted.
+
+    Args:
+        base: the base.
+        dtype_bytes: of an element of the dtype it is loaded in, whatever that of its files.
+
+    Raises:
+        BaseModelError: if a header cannot be read.
+    """
+    if base.kind == "hub":
+        return 0
+    folder = Path(base.location) if base.checkpoint is None else base.checkpoint
+    if folder.is_dir():
+        try:
+            return dtype_bytes * sum(_elements(file) for file in _loaded_files(folder))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise BaseModelError(
+                f"base {base.name}: cannot be read as safetensors ({error}); save it again"
+            ) from error
+    from langmerge.gguf_conversion import elements_of
+
+    return dtype_bytes * elements_of(Path(base.location))
+
+
+def _loaded_files(folder: Path) -> list[Path]:
+    """Return the files of a folder's checkpoint that transformers loads."""
+    if (folder / _WEIGHTS).is_file():
+        return [folder / _WEIGHTS]
+    if not (folder / _WEIGHTS_INDEX).is_file():
+        return sorted(folder.glob("*.safetensors"))
+    index = parse_json((folder / _WEIGHTS_INDEX).read_bytes())
+    return [folder / name for name in sorted(set(index["weight_map"].values()))]
+
+
+def _elements(file: Path) -> int:
+    """Return how many numbers a safetensors file holds, by its header."""
+    with file.open("rb") as opened:
+        length = int.from_bytes(opened.read(8), "little")
+        if length > file.stat().st_size:
+            raise ValueError(f"{file.name}: ends within its header")
+        header = parse_json(opened.read(length))
+    return sum(prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
 
 
 def _resolve_folder(folder: Path, digests: _FileDigests) -> ResolvedBase:

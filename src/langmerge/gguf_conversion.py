@@ -52,6 +52,18 @@ def convert_gguf(file: Path, target: Path) -> Path:
     return target
 
 
+def elements_of(file: Path) -> int:
+    """Return how many numbers the tensors of a GGUF file have, quantized or not.
+
+    Raises:
+        MissingExtraError: if the package `gguf` is not installed.
+    """
+    with _metadata_parsed_once():
+        import gguf
+
+        return sum(int(tensor.n_elements) for tensor in gguf.GGUFReader(file).tensors)
+
+
 def _convert(file: Path, folder: Path) -> None:
     source = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
     with quiet_transformers(), _metadata_parsed_once():

@@ -15,10 +15,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
-from langmerge.base import ResolvedBase
+from langmerge.base import weights_bytes
 from langmerge.canonical import digest_of
 from langmerge.engine.attempts import Attempt
 from langmerge.engine.books import Books
@@ -150,7 +149,10 @@ class _Driver:
 
     def go(self, seconds: Mapping[str, float]) -> None:
         """Do all jobs of the plan."""
-        weights = _weights_bytes(self._planner.base)
+        # As `load_base` does: `auto` is float32 without a GPU.
+        dtype = self._planner.project.train.dtype
+        half = dtype == "bfloat16" or (dtype == "auto" and self._crew.has_gpus)
+        weights = weights_bytes(self._planner.base, 2 if half else 4)
         self._tasks = {job.id: task_of(job, seconds, weights) for job in self._books.jobs}
         self._rank = ranks(self._tasks.values())
         try:
@@ -235,9 +237,11 @@ class _Driver:
         if ready and all(hand.starting is None and hand.told is None for hand in hands):
             need = min(task.memory for task in ready) / 1e9
             most = max(hand.device.memory for hand in hands) / 1e9
+            half = self._planner.project.train.dtype == "float32"
             raise UserError(
                 f"the base's weights take {need:.1f} GB, and the largest device of the cluster has "
-                f"{most:.1f} GB; take larger devices, a smaller base, or train.dtype: bfloat16"
+                f"{most:.1f} GB; take larger devices, or a smaller base"
+                + (", or train.dtype: bfloat16" if half else "")
             )
 
     def _start(self, hand: Hand, decisions: Sequence[Decision]) -> None:
@@ -335,13 +339,6 @@ class _Driver:
                 with contextlib.suppress(Exception):
                     stopped = self._stopped(hand, decision, "interrupted", interrupted=True)
                     self._books.ledger.failed(stopped)
-
-
-def _weights_bytes(base: ResolvedBase) -> int:
-    """Return what a base's weights take at least; 0 if they are not here."""
-    place = Path(base.location)
-    files = place.glob("*.safetensors") if place.is_dir() else [place]
-    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _cause(error: Exception) -> str:
