@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from projects import make_project
 
+from langmerge.base import weights_bytes
 from langmerge.cli.run import run_project
 from langmerge.engine import Cluster, Run
 from langmerge.engine import run as run_plan
@@ -33,12 +34,12 @@ class Here:
         self.units: list[list[str]] = []
         self.actors = 0
         self.stillborn = False
-
-    def cluster_resources(self) -> dict[str, float]:
-        return {"CPU": 2.0, "GPU": 0.0 if self.memory is None else 1.0}
+        self.alive = [_node(CPU=1.0), _node(CPU=1.0)]
 
     def nodes(self) -> list[dict[str, Any]]:
-        return [{"Alive": True, "Resources": {"CPU": 1.0}}] * 2
+        if self.memory is not None:
+            return [_node(CPU=1.0, GPU=1.0), _node(CPU=1.0)]
+        return self.alive
 
     def put(self, value: Any) -> Any:
         return value
@@ -54,6 +55,10 @@ class Here:
 
     def get(self, call: Callable[[], Any]) -> Any:
         return call()
+
+
+def _node(**resources: float) -> dict[str, Any]:
+    return {"Alive": True, "Resources": {"memory": 8e9, **resources}}
 
 
 class _Maker:
@@ -285,6 +290,44 @@ def test_a_base_that_fits_no_device_is_one_line(here: Here, project: Path) -> No
     here.memory = 1000
 
     with pytest.raises(UserError, match="largest device"):
+        run(project)
+
+
+def test_a_smaller_dtype_is_advised_where_it_helps(
+    here: Here, tmp_path: Path, tiny_base_folder: Path
+) -> None:
+    train = {"num_train_epochs": 1, "max_length": 64}
+    wide = make_project(tmp_path / "wide", tiny_base_folder, train={**train, "dtype": "float32"})
+    narrow = make_project(tmp_path / "narrow", tiny_base_folder, train=train)
+    base = open_workspace(wide).planner().base
+    here.memory = weights_bytes(base, 2) + weights_bytes(base, 1)
+
+    with pytest.raises(UserError, match=r"or train\.dtype: bfloat16"):
+        run(wide)
+    assert run(narrow).of("failed", "skipped") == []
+    here.memory = 1000
+    with pytest.raises(UserError, match=r"smaller base$"):
+        run(make_project(tmp_path / "again", tiny_base_folder, train=train))
+
+
+def test_more_memory_than_a_node_has_is_refused(here: Here, project: Path) -> None:
+    here.alive = [_node(CPU=1.0), _node(CPU=2.0, memory=32e9), _node(memory=64e9)]
+
+    with pytest.raises(UserError, match=r"--worker-memory 40: .* 32\.0 GB"):
+        run_plan(open_workspace(project).planner(), cluster=Cluster(memory=int(40e9)))
+    assert here.actors == 0
+
+    run_plan(open_workspace(project).planner(), cluster=Cluster(memory=int(16e9)))
+    assert here.actors == 1  # on the one node that has as much
+
+
+def test_a_node_that_gives_no_cpus_gets_no_worker(here: Here, project: Path) -> None:
+    here.alive.append(_node(CPU=0.0))
+    run(project)
+    assert here.actors == 2
+
+    here.alive = [_node()]
+    with pytest.raises(UserError, match="no CPUs"):
         run(project)
 
 

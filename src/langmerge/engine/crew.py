@@ -40,20 +40,23 @@ class Crew:
     """The workers: as many as the cluster has devices, replaced when they die."""
 
     def __init__(self, ray: Any, order: Order, cluster: Cluster) -> None:
+        """Ask for the workers.
+
+        Raises:
+            UserError: if no node has room for one.
+        """
         self._ray = ray
         self._order = ray.put(order)
-        resources = ray.cluster_resources()
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        self._gpus = int(resources.get("GPU", 0))
+        nodes = _with_room(ray, cluster)
+        self._gpus = int(sum(node.get("GPU", 0) for node in nodes))
         self._count = cluster.workers or self._gpus or len(nodes)
         if self._gpus:
             cpus = 1.0
         elif cluster.workers:
-            cpus = max(1.0, resources.get("CPU", 0) // cluster.workers)
+            cpus = max(1.0, sum(node["CPU"] for node in nodes) // cluster.workers)
+            cpus = min(cpus, max(node["CPU"] for node in nodes))
         else:
-            cpus = min((node["CPU"] for node in nodes if node.get("CPU")), default=0.0)
-        if not resources.get("CPU"):
-            raise UserError("the cluster has no CPUs to give; `ray status` shows what it has")
+            cpus = min(node["CPU"] for node in nodes)
         self._options: dict[str, Any] = {
             "num_cpus": cpus,
             "num_gpus": 1 if self._gpus else 0,
@@ -88,3 +91,24 @@ class Crew:
         actor = self._actors.options(**self._options).remote(self._order)
         device = Device(f"worker {number + 1}", gpu=bool(self._gpus))
         return Hand(actor, actor.start.remote(), device)
+
+
+def _with_room(ray: Any, cluster: Cluster) -> list[dict[str, float]]:
+    """Return what the nodes have that can take a worker: those with a GPU, if any has one.
+
+    Raises:
+        UserError: if there are none; their workers would wait for ever.
+    """
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = [node for node in alive if node.get("CPU", 0) >= 1]
+    if not nodes:
+        raise UserError("the cluster has no CPUs to give; `ray status` shows what it has")
+    nodes = [node for node in nodes if node.get("GPU", 0) >= 1] or nodes
+    memory = cluster.memory or 0
+    largest = max(node.get("memory", 0) for node in nodes)
+    if memory > largest:
+        raise UserError(
+            f"--worker-memory {memory / 1e9:g}: no worker starts, since the cluster's largest node "
+            f"has {largest / 1e9:.1f} GB to give; reserve at most that"
+        )
+    return [node for node in nodes if node.get("memory", 0) >= memory]
