@@ -15,7 +15,9 @@ from raw import Record, write_json
 from langmerge import Adapter, merge
 from langmerge.data import Row, read_rows
 from langmerge.encoding import Encoder
+from langmerge.errors import MissingExtraError
 from langmerge.evaluate.predict import predict_rows
+from langmerge.evaluate.routing import predict_routed
 from langmerge.examples import Presenter
 from langmerge.memory import halving
 from langmerge.model import BaseModel, folded, load_base
@@ -24,6 +26,8 @@ from langmerge.plan.graph import data_id, train_id
 from langmerge.store import Action
 from langmerge.tasks import Prediction, Task
 from langmerge.workspace import Workspace, open_workspace
+
+_ROUTING = ("languages", "adapter_bytes", "switch_seconds", "identify_seconds", "identifier")
 
 
 class OutOfTimeError(Exception):
@@ -130,6 +134,38 @@ class Bench:
                     value = answers(task, predictions, language)
                 record.put(split, model, language, value)
 
+    def route(self, project: Opened, record: Record, adapters: Mapping[str, Adapter]) -> None:
+        """Have test rows answered by the adapter of the language that they look like.
+
+        The answers are those of a model `routed`; what serving so takes is noted by language.
+
+        Raises:
+            OutOfTimeError: between two languages.
+            MissingResultError: if the identifier is not installed.
+        """
+        self._project = project
+        settings = project.workspace.project
+        task = settings.tasks[project.task]
+        for language in adapters:
+            if record.has("test", "routed", language):
+                continue
+            self._refuse_late()
+            presenters = {code: self._presenter(project, code) for code in adapters}
+            rows = project.rows(language, "test")
+            try:
+                found, _ = halving(
+                    lambda size, p=presenters, r=rows: predict_routed(
+                        self._base, p, adapters, r, size
+                    ),
+                    settings.evaluate.batch_tokens,
+                )
+            except MissingExtraError as error:
+                raise MissingResultError(str(error)) from None
+            taken = {name: getattr(found, name) for name in _ROUTING}
+            record.note(routing={**record.content["facts"].get("routing", {}), language: taken})
+            self._keep_rows(project, task, language, found.predictions)
+            record.put("test", "routed", language, answers(task, found.predictions, language))
+
     def merged(
         self,
         adapters: Sequence[Adapter],
@@ -150,14 +186,18 @@ class Bench:
 
     def _predict(self, project: Opened, language: str, split: str) -> list[Prediction]:
         settings = project.workspace.project
-        encoder = Encoder(self._base.tokenizer, settings.train_for(language).max_length)
-        presenter = Presenter(settings.tasks[project.task], language, encoder)
+        presenter = self._presenter(project, language)
         rows = project.rows(language, split)
         (predictions, _), _ = halving(
             lambda size: predict_rows(self._base, presenter, rows, batch_tokens=size),
             settings.evaluate.batch_tokens,
         )
         return predictions
+
+    def _presenter(self, project: Opened, language: str) -> Presenter:
+        settings = project.workspace.project
+        encoder = Encoder(self._base.tokenizer, settings.train_for(language).max_length)
+        return Presenter(settings.tasks[project.task], language, encoder)
 
     def _keep_rows(
         self, project: Opened, task: Task, language: str, predictions: Sequence[Prediction]

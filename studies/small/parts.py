@@ -36,6 +36,8 @@ def main_part(study: Study, bench: Bench) -> Iterator[tuple[str, Step]]:
             yield f"main/{task}: dev, seed {seed}", partial(_dev, study, bench, path, seed)
         for seed in study.form.seeds:
             yield f"main/{task}: test, seed {seed}", partial(_test, study, bench, path, seed)
+        for seed in study.form.seeds:
+            yield f"main/{task}: routed, seed {seed}", partial(_routed, study, bench, path, seed)
 
 
 def inits_part(study: Study, bench: Bench) -> Iterator[tuple[str, Step]]:
@@ -172,6 +174,16 @@ def _test(
         recipe = study.form.candidates[name]
         make = partial(bench.merged, adapters, recipe, seed, ancestor)
         bench.ask(project, record, f"merged:{name}", make, on=(languages, "test"))
+    yield from ()
+
+
+def _routed(study: Study, bench: Bench, path: Path, seed: int) -> Iterator[list[str]]:
+    """Ask the languages' own adapters on test, the language of a row being unknown."""
+    project = Opened.of(path)
+    adapters, _ = _adapters(project, seed, "shared")
+    languages = project.workspace.project.languages
+    record = _record(study, project, "shared", seed)
+    bench.route(project, record, dict(zip(languages, adapters, strict=True)))
     yield from ()
 
 

@@ -18,7 +18,7 @@ MARGIN = -1.5
 LEAST_RETENTION = 97.0
 """Per cent of the combined model's score under which a language is said to have lost."""
 
-_ORDER = ("base", "individual", "best-single", "ancestor", "combined")
+_ORDER = ("base", "individual", "routed", "best-single", "ancestor", "combined")
 
 
 def setup(raw: Raw) -> str:
@@ -332,6 +332,10 @@ def cost(raw: Raw) -> str:
     if lines:
         head = ["task", "all adapters", "the longest", "combined", "saved with a device each"]
         parts.append(f"Initial training:\n\n{_table(head, lines, right=True)}")
+    if lines := [line for task in raw.tasks if (line := _serving_line(raw, task))]:
+        head = ["task", "adapters in memory", "switching", "identifying a text", "right"]
+        told = "Serving routed adapters instead (a merge needs none of it)"
+        parts.append(f"{told}:\n\n{_table(head, lines, right=True)}")
     path = raw.folder / "upkeep.json"
     if path.exists():
         rows = json.loads(path.read_text("utf-8"))["rows"]
@@ -339,7 +343,25 @@ def cost(raw: Raw) -> str:
         lines = [_update_line(row) for row in updates]
         head = ["update", "mode", "merged: all-in", "saves", "ceiling", "merged", "combined"]
         parts.append(f"Updates (topic):\n\n{_table(head, lines, right=True)}")
-    return "\n\n".join(parts) if path.exists() or lines else ""
+    return "\n\n".join(parts)
+
+
+def _serving_line(raw: Raw, task: str) -> list[str]:
+    """Return what routing by language takes, and how many rows' language is found; or nothing."""
+    routing = raw.record(task, "shared", raw.seeds(task)[0])["facts"].get("routing", {})
+    languages = _languages(raw, task)
+    if not languages or not routing.keys() >= set(languages):
+        return []
+    taken = [routing[code] for code in languages]
+    rows = sum(sum(of["languages"].values()) for of in taken)
+    right = sum(routing[code]["languages"].get(code, 0) for code in languages)
+    return [
+        task,
+        f"{len(languages)}, {max(of['adapter_bytes'] for of in taken) / 1e6:.1f} MB",
+        f"{1000 * np.mean([of['switch_seconds'] for of in taken]):.0f} ms",
+        f"{1000 * np.mean([of['identify_seconds'] for of in taken]):.1f} ms",
+        f"{right / rows:.0%}",
+    ]
 
 
 def _seconds(cost: Mapping[str, Any]) -> float:
