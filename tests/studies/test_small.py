@@ -14,6 +14,7 @@ import pytest
 
 STUDY = Path(__file__).parents[2] / "studies" / "small"
 PAGE = STUDY.parents[1] / "docs" / "findings.md"
+RAW = Path(__file__).parent / "raw"
 
 
 @pytest.fixture
@@ -73,44 +74,68 @@ def run(script, *arguments, cache):
     )
 
 
-LONG = pytest.mark.skipif(
-    os.environ.get("LANGMERGE_STUDY") != "long", reason="takes minutes; LANGMERGE_STUDY=long"
-)
+LONG = "long" in (os.environ.get("LANGMERGE_STUDY"), os.environ.get("LANGMERGE_CI"))
+
+
+def arguments_for(packs, base, folder):
+    return [
+        "--form", "tiny", "--data", packs, "--base", base, "--work", folder / "work",
+        "--raw", folder / "raw" / "tiny",
+    ]  # fmt: skip
+
+
+def made_page(raw, folder):
+    """The findings page by blocks, as make.py writes it."""
+    page = folder / "docs" / "findings.md"
+    page.parent.mkdir(exist_ok=True)
+    page.write_text(PAGE.read_text("utf-8"), encoding="utf-8")
+    found = run("make.py", "--form", "tiny", "--raw", raw, "--page", page, cache=folder / "cache")
+    assert found.returncode == 0, found.stdout + found.stderr
+    pattern = re.compile(r"<!-- BEGIN (\w+) -->\n\n(.*?)\n\n<!-- END \1 -->", re.DOTALL)
+    return dict(pattern.findall(page.read_text("utf-8")))
+
+
+def test_when_time_is_over_it_says_so(packs, tiny_base_folder, tmp_path):
+    arguments = arguments_for(packs, tiny_base_folder, tmp_path)
+    stopped = run("run.py", *arguments, "--minutes", "0", cache=tmp_path / "cache")
+    assert stopped.returncode == 3, stopped.stderr
+
+
+def test_from_raw_results_to_tables(study, tmp_path):
+    """The raw results are those of the tiny form on the packs of this file, run once."""
+    blocks = made_page(RAW, tmp_path)
+    for name, text in blocks.items():
+        rows = [line for line in text.splitlines() if line.startswith("|")]
+        assert len(rows) > 2, name
+        assert "Left out" not in text, name
+    for name in ("verdict", "curves"):
+        assert (tmp_path / "docs" / "images" / f"findings-{name}.svg").exists()
+    # From the answers to the table by another way: how many of six are right, in two languages.
+    record = json.loads((RAW / "tiny" / "reasoning" / "shared-1.json").read_text("utf-8"))
+    first = json.loads((RAW / "tiny" / "reasoning" / "shared-0.json").read_text("utf-8"))
+    right = [r["test"]["combined"][code] for r in (first, record) for code in ("de", "en")]
+    mean = f"{np.mean(right):.1f}"
+    verdict = next(r for r in blocks["verdict"].splitlines() if r.startswith("| reasoning"))
+    assert verdict.split(" | ")[3] == mean
+    assert "`routed`" in blocks["scores"]
+    assert "0.1 MB" in blocks["cost"]  # what both adapters of a task take
+    assert made_page(RAW, tmp_path) == blocks
 
 
 @pytest.mark.timeout(1500)
-@pytest.mark.parametrize(
-    "parts",
-    [("withheld",), pytest.param(("main", "inits", "added", "curves", "withheld"), marks=LONG)],
-)
-def test_from_packs_to_tables(packs, parts, tiny_base_folder, tmp_path):
-    raw = tmp_path / "raw" / "tiny"
-    asked = ["main", *parts] if "main" not in parts else parts
-    arguments = [
-        "--form", "tiny", "--data", packs, "--base", tiny_base_folder, "--work", tmp_path / "work",
-        "--raw", raw,
-    ]  # fmt: skip
-    if parts == ("withheld",):
-        # Time is over at once: it says so, and nothing is lost by it.
-        stopped = run("run.py", *arguments, "--minutes", "0", cache=tmp_path / "cache")
-        assert stopped.returncode == 3, stopped.stderr
-        return
-    selected = [part for name in asked for part in ("--part", name)]
+@pytest.mark.skipif(not LONG, reason="takes minutes; LANGMERGE_STUDY=long or LANGMERGE_CI=long")
+def test_from_packs_to_tables(packs, tiny_base_folder, tmp_path):
+    raw, parts = tmp_path / "raw", ("main", "inits", "added", "curves", "withheld")
+    arguments = arguments_for(packs, tiny_base_folder, tmp_path)
+    selected = [part for name in parts for part in ("--part", name)]
     found = run("run.py", *arguments, "--minutes", "9", *selected, cache=tmp_path / "cache")
     assert found.returncode == 0, found.stdout + found.stderr
-    record = json.loads((raw / "reasoning" / "shared-0.json").read_text("utf-8"))
+    record = json.loads((raw / "tiny" / "reasoning" / "shared-0.json").read_text("utf-8"))
     assert set(record["test"]["combined"]) == {"en", "de"}
     assert len(record["facts"]["chosen"]["test"]) <= 12
     assert record["facts"]["costs"]["combined"]["tokens"] > 0
-    page = tmp_path / "docs" / "findings.md"
-    page.parent.mkdir()
-    page.write_text(PAGE.read_text("utf-8"), encoding="utf-8")
-    made = ["--form", "tiny", "--raw", tmp_path / "raw", "--page", page]
-    assert run("make.py", *made, cache=tmp_path / "cache").returncode == 0
-    text = page.read_text("utf-8")
-    for name in set(re.findall(r"<!-- BEGIN (\w+) -->", text)) - {"cost"}:
-        block = re.search(f"<!-- BEGIN {name} -->(.*?)<!-- END {name} -->", text, re.DOTALL)[1]
-        assert "|" in block, name
+    for name, text in made_page(raw, tmp_path).items():
+        assert "|" in text, name
     again = run("run.py", *arguments, "--minutes", "9", *selected, cache=tmp_path / "cache")
     assert again.returncode == 0
     assert "training" not in again.stderr  # what is done is not done again
