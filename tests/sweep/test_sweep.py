@@ -19,6 +19,8 @@ from langmerge.cli.sweep import sweep_project
 from langmerge.errors import ProjectError, UserError
 from langmerge.report import gather
 from langmerge.report.sections.sweep import curves
+from langmerge.sweep import project_file
+from langmerge.sweep.evidence import comments
 from langmerge.sweep.ground import Ground, open_ground
 from langmerge.sweep.record import Counts, Row, Sweep
 from langmerge.sweep.run import Request, sweep
@@ -59,6 +61,8 @@ def test_the_winner_is_written_and_the_next_run_merges_by_it(project):
     assert content["merge"] == {"sweep": found.winner.recipe}
     (evidence,) = (project.parent / ".langmerge/sweeps").glob("*.json")
     assert evidence.name in project.read_text()
+    told = comments(found, evidence, project.parent)
+    assert all(project_file._OURS.match(f"  # {line}") for line in told)
     assert json.loads(evidence.read_text())["winner"]["label"] == found.winner.label
 
     results = run_project(project)

@@ -2,12 +2,15 @@
 
 The file is text with comments, so it is edited as text, at the places that YAML's parser names:
 only lines of `merge:` change. What was written is read again, and must differ from what was read
-before in that recipe alone.
+before in that recipe alone; every comment outside the recipe's own entry must still be there.
 """
 
 from __future__ import annotations
 
 import difflib
+import itertools
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,8 @@ from langmerge.files import write_atomically
 from langmerge.project import Project
 
 _INDENT = "  "
+_OURS = re.compile(r"\s*# (Chosen by `langmerge sweep` on |Best of \d+ candidates)")
+"""The comments that stand above a recipe that a sweep wrote (`langmerge.sweep.evidence`)."""
 
 
 def with_recipe(
@@ -26,7 +31,8 @@ def with_recipe(
 ) -> str:
     """Return a project file's text with a recipe as the first of `merge:`.
 
-    A recipe of this name is replaced; others stay as they are. Where `merge:` is in a short form,
+    A recipe of this name is replaced, with the comments of a sweep above it; others stay as they
+    are. Where `merge:` is in a short form,
     it is written as a mapping, with the same recipes.
 
     Args:
@@ -66,7 +72,7 @@ def with_recipe(
         return with_recipe("".join(lines), name, settings, comments)
     for known, of_known in value.value:
         if known.value == name:
-            first = _with_comments(lines, known.start_mark.line, start)
+            first = _with_our_comments(lines, known.start_mark.line, start)
             del lines[first : _end(of_known)]
     space = " " * value.start_mark.column
     return "".join([*lines[: start + 1], *(space + line for line in entry), *lines[start + 1 :]])
@@ -93,10 +99,12 @@ def write_recipe(
         ProjectError: if the file is not one that can be edited so.
     """
     old = path.read_bytes().decode("utf-8")
-    new = with_recipe(old, name, settings, comments)
-    before, after = yaml.safe_load(old), yaml.safe_load(new)
-    recipes = {name: dict(settings), **recipes_of(before.get("merge"))} | {name: dict(settings)}
-    if after != {**before, "merge": recipes} or next(iter(after["merge"])) != name:
+    try:
+        new = with_recipe(old, name, settings, comments)
+        fits = _differs_only_in(old, new, name, settings)
+    except yaml.YAMLError:
+        fits = False
+    if not fits:
         raise ProjectError(
             f"{path}: merge: is written in a way that cannot be edited without touching more; "
             f"add the recipe by hand: {name}: {_flow(settings)}"
@@ -104,10 +112,19 @@ def write_recipe(
     diff = difflib.unified_diff(
         old.splitlines(keepends=True), new.splitlines(keepends=True), path.name, path.name, n=2
     )
-    Project.model_validate(after)
+    Project.model_validate(yaml.safe_load(new))
     if not dry_run and new != old:
         write_atomically(path, new)
     return "".join(diff)
+
+
+def _differs_only_in(old: str, new: str, name: str, settings: Mapping[str, Any]) -> bool:
+    """Whether a new text says what the old one says but for a recipe, with all its comments."""
+    before = yaml.safe_load(old)
+    recipes = {name: dict(settings), **recipes_of(before.get("merge"))} | {name: dict(settings)}
+    after = yaml.safe_load(new)
+    same = after == {**before, "merge": recipes} and next(iter(after["merge"])) == name
+    return same and not _comments(old, name) - _comments(new, name)
 
 
 def _section(root: Any) -> tuple[Any, Any] | None:
@@ -132,11 +149,34 @@ def _end(node: Any) -> int:
     return line + 1 if node.end_mark.column else line
 
 
-def _with_comments(lines: Sequence[str], line: int, least: int) -> int:
-    """Return the first of the comment lines that stand directly above a line."""
-    while line - 1 > least and lines[line - 1].lstrip().startswith("#"):
+def _with_our_comments(lines: Sequence[str], line: int, least: int) -> int:
+    """Return the first of the comment lines directly above a line that a sweep wrote."""
+    while line - 1 > least and _OURS.match(lines[line - 1]):
         line -= 1
     return line
+
+
+def _comments(text: str, name: str) -> Counter[str]:
+    """Return a file's comments but those in a recipe's entry, and a sweep's above it."""
+    lines = text.split("\n")
+    found = _section(yaml.compose(text, Loader=yaml.SafeLoader))
+    own: set[int] = set()
+    if found is not None and _holds_recipes(found[1]) and not found[1].flow_style:
+        for known, value in found[1].value:
+            if known.value == name:
+                line = known.start_mark.line
+                first = _with_our_comments(lines, line, found[0].start_mark.line)
+                own = set(range(first, _end(value)))
+    # What stands between two tokens is space, or a comment.
+    tokens = list(yaml.scan(text, Loader=yaml.SafeLoader))
+    comments: Counter[str] = Counter()
+    for before, after in itertools.pairwise(tokens):
+        start, end = before.end_mark, after.start_mark
+        for number, between in enumerate(text[start.index : end.index].split("\n"), start.line):
+            _, mark, comment = between.partition("#")
+            if mark and number not in own:
+                comments[comment.strip()] += 1
+    return comments
 
 
 def recipes_of(value: Any) -> dict[str, Any]:
