@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from projects import make_project
 from langmerge.canonical import digest_of
 from langmerge.cli.run import run_project
 from langmerge.errors import MissingExtraError, ProjectError, StorageError
-from langmerge.lease import leased
+from langmerge.lease import _is_dead, _machine, leased
 from langmerge.plan.lock import Lock
 from langmerge.project import load_project
 from langmerge.remote import Bucket, Remote, check_url, open_remote
@@ -356,6 +357,79 @@ def test_a_silent_holder_is_replaced_after_a_while(machines, monkeypatch) -> Non
 
     with leased(remote, "run.lease", told.append):
         assert told == ["process 1 on far (since then)"]
+
+
+class Slow:
+    """A place whose changes take a while on their way."""
+
+    def __init__(self, remote: Remote, seconds: float) -> None:
+        self._remote, self._seconds = remote, seconds
+
+    def __getattr__(self, name: str):
+        if name in ("remove", "write"):
+            time.sleep(self._seconds)
+        return getattr(self._remote, name)
+
+
+@pytest.mark.parametrize("is_stale", [True, False], ids=["silent", "dead"])
+def test_of_two_waiters_one_takes_a_lease_over(machines, monkeypatch, is_stale: bool) -> None:
+    monkeypatch.setattr("langmerge.lease._WAIT_SECONDS", 0.02)
+    if is_stale:
+        monkeypatch.setattr("langmerge.lease.STALE_SECONDS", 1.0)
+        monkeypatch.setattr("langmerge.lease.BEAT_SECONDS", 0.1)
+    else:
+        monkeypatch.setattr("langmerge.lease._is_dead", lambda now: b'"gone"' in now)
+    gone = {"host": "far", "machine": "x", "process": 1, "since": "then", "token": "gone"}
+    remote = machines()._remote
+    remote.write("run.lease", json.dumps(gone).encode())
+    inside: list[int] = []
+    most: list[int] = []
+
+    def work(seconds: float) -> None:
+        with leased(Slow(remote, seconds), "run.lease", lambda _: None):
+            inside.append(1)
+            most.append(len(inside))
+            time.sleep(0.5)
+            inside.pop()
+
+    threads = [threading.Thread(target=work, args=(seconds,)) for seconds in (0.02, 0.2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+
+    assert most == [1, 1]
+    assert remote.names("") == []
+
+
+def test_a_takeover_that_was_killed_is_taken_over(machines) -> None:
+    remote = machines()._remote
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
+                          check=True, capture_output=True).stdout  # fmt: skip
+    holder = {"machine": _machine(), "process": int(gone), "host": "h", "since": "s", "token": "t"}
+    for name in ("run.lease", "run.lease.takeover"):
+        remote.write(name, json.dumps(holder).encode())
+
+    with leased(remote, "run.lease"):
+        assert b'"t"' not in (remote.read("run.lease") or b"")
+    assert remote.names("") == []
+
+
+@pytest.mark.parametrize(
+    ("error", "is_dead"), [(ProcessLookupError, True), (PermissionError, False), (None, False)]
+)
+def test_a_process_of_another_user_is_alive_though_it_is_hidden(
+    monkeypatch, error: type[OSError] | None, is_dead: bool
+) -> None:
+    def kill(process: int, signal: int) -> None:
+        assert (process, signal) == (999_999_999, 0)
+        if error is not None:
+            raise error
+
+    monkeypatch.setattr("os.kill", kill)
+    holder = {"machine": _machine(), "process": 999_999_999}
+    assert _is_dead(json.dumps(holder).encode()) is is_dead
+    assert not _is_dead(json.dumps({**holder, "process": -1}).encode())
 
 
 def test_releases_are_seen_by_all_machines(machines) -> None:

@@ -2,7 +2,8 @@
 
 The lease is a file that its holder creates, rewrites every few seconds, and removes. Who finds one
 watches it by a clock of its own, so machines need not agree on the time: a lease that did not
-change for a while has no holder any more, and is taken over.
+change for a while has no holder any more, and is taken over. Of several waiters one does that:
+looking and writing are two steps, so they are taken under a second lease, `NAME.takeover`.
 
 A lease saves work done twice; that nothing is overwritten does not hang on it, but on conditional
 writes. So a holder that was only stopped for long, and goes on beside its successor, does no harm.
@@ -63,22 +64,20 @@ def leased(
     finally:
         ended.set()
         beating.join()
-        with contextlib.suppress(StorageError):  # not reachable: it turns stale
-            if _token(remote.read(name)) == holder["token"]:
-                remote.remove(name)
+        _give_back(remote, name, holder)
 
 
 def _take(remote: Remote, name: str, holder: Holder, on_wait: Callable[[str], None] | None) -> None:
     seen, since, told = b"", time.monotonic(), None
-    while not remote.create(name, json.dumps({**holder, "beat": 0}).encode()):
+    while not remote.create(name, _content(holder)):
         now = remote.read(name)
         if now is None:
             continue  # given back meanwhile
         if now != seen:
             seen, since = now, time.monotonic()
         if _is_dead(now) or time.monotonic() - since > STALE_SECONDS:
-            if remote.read(name) == now:  # no successor was quicker
-                remote.remove(name)
+            if _take_over(remote, name, now, holder):
+                return
             continue
         if on_wait is None:
             raise StorageError(
@@ -91,13 +90,42 @@ def _take(remote: Remote, name: str, holder: Holder, on_wait: Callable[[str], No
         time.sleep(_WAIT_SECONDS)
 
 
+def _take_over(remote: Remote, name: str, stale: bytes, holder: Holder) -> bool:
+    """Put a lease of one's own in the place of a stale one; return whether it was still there.
+
+    A waiter that died while it did this left a stale second lease, which is taken over like any.
+    """
+    guard = f"{name}.takeover"
+    _take(remote, guard, holder, on_wait=lambda _: None)
+    try:
+        if remote.read(name) != stale:  # a successor was quicker
+            return False
+        remote.write(name, _content(holder))
+        return True
+    finally:
+        _give_back(remote, guard, holder)
+
+
+def _give_back(remote: Remote, name: str, holder: Holder) -> None:
+    with contextlib.suppress(StorageError):  # not reachable: it turns stale
+        if _token(remote.read(name)) == holder["token"]:
+            remote.remove(name)
+
+
+def _content(holder: Holder, beat: int = 0) -> bytes:
+    return json.dumps({**holder, "beat": beat}).encode()
+
+
 def _beat(remote: Remote, name: str, holder: Holder, ended: threading.Event) -> None:
     beat = 0
     while not ended.wait(BEAT_SECONDS):
         beat += 1
         with contextlib.suppress(StorageError):  # the next beat may come through
-            if _token(remote.read(name)) in (None, holder["token"]):
-                remote.write(name, json.dumps({**holder, "beat": beat}).encode())
+            now = remote.read(name)
+            if now is None:
+                remote.create(name, _content(holder, beat))
+            elif _token(now) == holder["token"]:
+                remote.write(name, _content(holder, beat))
 
 
 def _is_dead(content: bytes) -> bool:
@@ -105,8 +133,24 @@ def _is_dead(content: bytes) -> bool:
     with contextlib.suppress(ValueError, KeyError, TypeError):
         holder = parse_json(content)
         if holder["machine"] is not None and holder["machine"] == _machine():
-            return not Path(f"/proc/{int(holder['process'])}").exists()
+            return not _is_alive(int(holder["process"]))
     return False
+
+
+def _is_alive(process: int) -> bool:
+    """Return whether a process of this machine is there.
+
+    Another user's is too, though its folder in `/proc` may be hidden (`hidepid=2`).
+    """
+    if process <= 0:  # would be a group of processes
+        raise ValueError("not a process")
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True
 
 
 def _machine() -> str | None:
