@@ -210,6 +210,18 @@ def test_a_lost_result_made_again_is_no_update(ledger: Writer, tmp_path: Path) -
     assert [run.kind for run in ledger.bill(tmp_path).runs] == ["initial", "rebuild"]
 
 
+def test_runs_are_in_the_order_in_which_they_began(ledger: Writer, tmp_path: Path) -> None:
+    ledger.update()
+    ledger.lines[0]["started"] = "2026-11-02T12:00:00+00:00"  # told first, begun last
+    ledger.initial()  # by another run, which ended later
+
+    initial, update = ledger.bill(tmp_path).runs
+
+    assert (initial.run, initial.kind, update.run, update.kind) == ("1", "initial", "2", "update")
+    assert update.started == datetime(2026, 11, 2, 10, tzinfo=timezone.utc)
+    assert update.saving is not None
+
+
 def test_price_and_since(ledger: Writer, tmp_path: Path) -> None:
     ledger.initial()
     ledger.update()

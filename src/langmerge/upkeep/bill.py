@@ -195,10 +195,11 @@ def make_bill(
         since: leave out runs that began earlier; with a time zone.
         price_per_hour: of one device, in any currency.
     """
-    retrainings = _Retrainings(ledger.entries)
+    runs_in_order = _runs(ledger.entries)
+    retrainings = _Retrainings(entry for own in runs_in_order for entry in own)
     done: dict[str, set[str]] = {}
     bills = []
-    for own in _runs(ledger.entries):
+    for own in runs_in_order:
         bills.append(_run_bill(own, _kind_of(own, done), retrainings, price_per_hour))
         for entry in own:
             if entry.is_finished:
@@ -222,12 +223,19 @@ def _entry(line: bytes) -> Entry | None:
         return None
 
 
-def _runs(entries: Iterable[Entry]) -> Iterable[list[Entry]]:
-    """Return the attempts of each run, in the order in which the runs began."""
+def _runs(entries: Iterable[Entry]) -> list[list[Entry]]:
+    """Return the attempts of each run, in the order in which the runs began.
+
+    Their first lines may be in another order: a line is written when an attempt ends.
+    """
     runs: dict[str, list[Entry]] = {}
     for entry in entries:
         runs.setdefault(entry.run, []).append(entry)
-    return runs.values()
+    return sorted(runs.values(), key=_began)
+
+
+def _began(own: Iterable[Entry]) -> datetime:
+    return min(entry.started for entry in own)
 
 
 def _run_bill(
@@ -241,7 +249,7 @@ def _run_bill(
     peaks = [e.peak_memory_bytes for e in own if e.peak_memory_bytes is not None]
     return RunBill(
         run=own[0].run,
-        started=own[0].started,
+        started=_began(own),
         kind=kind,
         trained=_unique(
             f"{e.task} {e.language or e.model}: {e.reason}" for e in finished if _trains(e)
