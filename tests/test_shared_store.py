@@ -1,5 +1,6 @@
 """A store at a URL, on a shared folder and on S3: whole or not there, the first writer's stays."""
 
+import errno
 import json
 import os
 import subprocess
@@ -276,6 +277,29 @@ def test_names_that_lead_out_of_a_place_are_refused(url: str, tmp_path: Path, na
         with pytest.raises(StorageError, match="is no name of a file in there"):
             act(name)
     assert not list(tmp_path.rglob("x"))
+
+
+def test_a_shared_disk_without_hard_links_can_be_created_on(tmp_path: Path, monkeypatch) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr("pathlib.Path.hardlink_to", refused)
+    remote = open_remote(f"file://{tmp_path}")
+
+    assert remote.create("a/b", b"1")
+    assert not remote.create("a/b", b"2")
+    assert remote.read("a/b") == b"1"
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
+
+
+def test_files_of_a_shared_folder_are_readable_for_others(tmp_path: Path) -> None:
+    remote = open_remote(f"file://{tmp_path}")
+    remote.write("written", b"")
+    remote.create("created", b"")
+    remote.upload(Path(__file__), "uploaded")
+
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o644}
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_a_place_that_creates_twice_is_refused(bucket: str, monkeypatch) -> None:

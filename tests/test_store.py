@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from langmerge.errors import StorageError
-from langmerge.files import write_atomically
+from langmerge.files import create_atomically, write_atomically
 from langmerge.store import Action, Store
 
 
@@ -80,6 +80,8 @@ def test_a_disk_without_hard_links_records_too(
 
     assert store.action("k") == action
     assert [path.name for path in (tmp_path / "actions").iterdir()] == ["k.json"]
+    assert not create_atomically(tmp_path / "actions" / "k.json", "another")
+    assert store.action("k") == action
 
 
 @pytest.mark.parametrize("damage", ["truncate", "remove", "manifest"])

@@ -23,6 +23,8 @@ _UNWRITABLE = {
     errno.EPERM: "permission denied; choose a writable project folder",
 }
 _WITHOUT_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+PRIVATE = 0o600
+"""The mode of a file for its owner alone."""
 _PART_BYTES = 255
 """Of a file's name, on the usual file systems."""
 _NAME_BYTES = 900
@@ -90,18 +92,30 @@ def new_folder(target: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a UTF-8 text file so that a reader, or a crash, sees the old or the new whole file."""
-    with _written(path, text) as temporary:
+def write_atomically(path: Path, content: str | bytes, mode: int = PRIVATE) -> None:
+    """Write a file, text as UTF-8; a reader, or a crash, sees the old or the new whole one."""
+    with _beside(path, mode) as temporary:
+        _fill(temporary, content)
         temporary.replace(path)
 
 
-def create_atomically(path: Path, text: str) -> bool:
-    """Write a UTF-8 text file unless there is one; return whether this writer was the first.
+def copy_atomically(source: Path, path: Path, mode: int = PRIVATE) -> None:
+    """Write a file as a copy of another, like `write_atomically`."""
+    with _beside(path, mode) as temporary:
+        shutil.copyfile(source, temporary)
+        sync(temporary)
+        temporary.replace(path)
 
-    Where a file system gives no second name to a file, of two writers at once the last one wins.
+
+def create_atomically(path: Path, content: str | bytes, mode: int = PRIVATE) -> bool:
+    """Write a file unless there is one; return whether this writer was the first.
+
+    A second name for a file is given or refused in one step, on network file systems too. Where a
+    file system gives none, of two writers at the same moment both believe that they were the first,
+    and the last one's stays.
     """
-    with _written(path, text) as temporary:
+    with _beside(path, mode) as temporary:
+        _fill(temporary, content)
         try:
             path.hardlink_to(temporary)
         except FileExistsError:
@@ -109,26 +123,31 @@ def create_atomically(path: Path, text: str) -> bool:
         except OSError as error:
             if error.errno not in _WITHOUT_LINKS:
                 raise
+            if path.exists():  # such a system may refuse before it looks
+                return False
             temporary.replace(path)
         return True
 
 
 @contextlib.contextmanager
-def _written(path: Path, text: str) -> Iterator[Path]:
-    """Yield a temporary file beside a path, with its text on the disk; it is gone afterwards."""
+def _beside(path: Path, mode: int) -> Iterator[Path]:
+    """Yield a temporary file beside a path, to be filled and given its name; it is gone then."""
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
         temporary = Path(name)
         try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
+            os.fchmod(descriptor, mode)
+            os.close(descriptor)
             yield temporary
         finally:
             temporary.unlink(missing_ok=True)
         sync(path.parent)
+
+
+def _fill(path: Path, content: str | bytes) -> None:
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    sync(path)
 
 
 def sync_tree(folder: Path) -> None:

@@ -10,17 +10,24 @@ import contextlib
 import os
 import re
 import shutil
-import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 from langmerge.errors import LangmergeError, MissingExtraError, ProjectError, StorageError
-from langmerge.files import is_inside, sync, writing
+from langmerge.files import (
+    copy_atomically,
+    create_atomically,
+    is_inside,
+    write_atomically,
+    writing,
+)
 
 _URL = re.compile(r"(?P<protocol>[a-z][a-z0-9+.\-]*)://(?P<path>[^\s@?#]+)")
 _EXTRAS = {"s3": ("s3fs", "s3"), "s3a": ("s3fs", "s3")}
+_FOR_ALL = 0o644
+"""The mode of a file in a shared folder: a worker may be another user."""
 _PROBE = "create-probe"
 _CONFLICT = "ConditionalRequestConflict"
 """What S3 answers when two conditional writes of one key cross: ask again."""
@@ -103,24 +110,13 @@ class SharedFolder:
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file, whatever was there."""
-        with self._written(name) as temporary:
-            temporary.write_bytes(content)
-            sync(temporary)
-            temporary.replace(self._at(name))
+        with self._reaching():
+            write_atomically(self._at(name), content, _FOR_ALL)
 
     def create(self, name: str, content: bytes) -> bool:
-        """Write a file unless there is one; return whether this writer won.
-
-        A second name for a file is given or refused in one step, on network file systems too.
-        """
-        with self._written(name) as temporary:
-            temporary.write_bytes(content)
-            sync(temporary)
-            try:
-                self._at(name).hardlink_to(temporary)
-            except FileExistsError:
-                return False
-            return True
+        """Write a file unless there is one; return whether this writer won."""
+        with self._reaching():
+            return create_atomically(self._at(name), content, _FOR_ALL)
 
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""
@@ -129,10 +125,8 @@ class SharedFolder:
 
     def upload(self, source: Path, name: str) -> None:
         """Write a file from a local one, whatever was there."""
-        with self._written(name) as temporary:
-            shutil.copyfile(source, temporary)
-            sync(temporary)
-            temporary.replace(self._at(name))
+        with self._reaching():
+            copy_atomically(source, self._at(name), _FOR_ALL)
 
     def download(self, name: str, target: Path) -> bool:
         """Read a file into a local one; return whether there is one."""
@@ -154,22 +148,6 @@ class SharedFolder:
 
     def _at(self, name: str) -> Path:
         return self._root / _checked(self.url, name)
-
-    @contextlib.contextmanager
-    def _written(self, name: str) -> Iterator[Path]:
-        """Yield a path beside a file, which is gone afterwards."""
-        target = self._at(name)
-        with self._reaching():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
-            os.close(descriptor)
-            path = Path(temporary)
-            try:
-                path.chmod(0o644)  # mkstemp's is for its owner alone; a worker may be another
-                yield path
-                sync(target.parent)
-            finally:
-                path.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def _reaching(self) -> Iterator[None]:
