@@ -17,6 +17,7 @@ from langmerge.engine.carrying import carry_out
 from langmerge.engine.ledger import LEDGER_FILE, TRIAL, Ledger
 from langmerge.errors import StorageError, UserError
 from langmerge.plan import Decision, Job
+from langmerge.store import Action
 from langmerge.train.run import AdapterRun
 from langmerge.upkeep.bill import Bill, LedgerContent, make_bill, read_ledger
 
@@ -257,16 +258,18 @@ class Bench:
             made(decision, Produced("output", {}, {"tokens": 7, "training_seconds": 0.5}))
 
 
-def attempt(ledger: Ledger, error: BaseException | None = None) -> Attempt:
+def attempt(
+    ledger: Ledger, error: BaseException | None = None, first: Action | None = None
+) -> Attempt:
     def write_down(attempt: Attempt) -> None:
         attempts.append(attempt)
         if attempt.action is None:
             ledger.failed(attempt)
         else:
-            ledger.finished(DECISION, attempt.action)
+            ledger.finished(DECISION, attempt.action, attempt.cost)
 
     attempts: list[Attempt] = []
-    store = mock.Mock(record=lambda action: action)
+    store = mock.Mock(record=lambda action: first or action)
     bench: Any = Bench(error)
     carry_out(
         [DECISION], bench, store=store, clock=ledger.clock, tell=write_down, progress=mock.Mock()
@@ -317,6 +320,25 @@ def test_a_finished_result_has_one_line_whoever_writes_it(tmp_path: Path) -> Non
         made.cost["run"],
         "no result yet",
     )
+
+
+def test_an_attempt_whose_result_another_run_had_first_is_billed(tmp_path: Path) -> None:
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    first = attempt(Ledger(elsewhere)).action
+    assert first is not None
+    here = Ledger(tmp_path)
+
+    second = attempt(here, first=first)
+    attempt(here, first=first)  # of the same run: a worker that was thought dead
+    Ledger(tmp_path).finished(DECISION, first)
+
+    assert second.action == first
+    entries = read_ledger(tmp_path).entries
+    runs = [first.ledger["run"], here.clock.run]
+    assert [(e.outcome, e.run, e.output, e.tokens) for e in entries] == [
+        ("finished", run, first.output, 7) for run in runs
+    ]
+    assert [bill.run for bill in make_bill(LedgerContent(entries, 0)).runs] == runs
 
 
 @pytest.mark.parametrize("kept", [1, 20, -1])

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import traceback
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from langmerge.canonical import digest_of
 from langmerge.engine.attempts import Attempt
@@ -82,7 +84,7 @@ class Books:
                 self.ledger.failed(attempt)
             self._close(JobResult(decision, "failed", problem=attempt.problem))
             return
-        self._tidy_up(decision, attempt.action)
+        self._tidy_up(decision, attempt.action, attempt.cost)
         self._close(JobResult(decision, "ran", attempt.action))
 
     def end(self) -> Run:
@@ -113,10 +115,12 @@ class Books:
             self._planner.lock.update(self.run.actions())
         self._observer.job_finished(result)
 
-    def _tidy_up(self, decision: Decision, action: Action) -> None:
+    def _tidy_up(
+        self, decision: Decision, action: Action, cost: Mapping[str, Any] | None = None
+    ) -> None:
         """Do what follows once a job's action is recorded; a killed run left it to the next one."""
         self._planner.store.share(action)
-        self.ledger.finished(decision, action)
+        self.ledger.finished(decision, action, cost)
         self._planner.store.clear_work(action.key)
 
     def _without_damage(self, decision: Decision) -> Decision:

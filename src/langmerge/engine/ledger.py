@@ -3,7 +3,8 @@
 Lines are only ever appended. A process killed while it wrote leaves half a line, which readers
 leave out; the next attempt starts a new one. A process killed while it worked leaves no line. One
 killed between a result and its line leaves the result, which has all of the line, and the next run
-appends it: a result never has two lines, and never none.
+appends it: a result never has two lines of one run, and never none. Where another run recorded the
+result first, the attempt that came second has a line too, for what it cost.
 """
 
 from __future__ import annotations
@@ -55,21 +56,26 @@ class Ledger:
         entry = {"outcome": outcome, **attempt.cost, "error": attempt.error}
         self._append(attempt.decision, key, entry)
 
-    def finished(self, decision: Decision, action: Action) -> None:
-        """Append the line about a recorded result, unless the ledger has it.
+    def finished(
+        self, decision: Decision, action: Action, cost: Mapping[str, Any] | None = None
+    ) -> None:
+        """Append the lines about a recorded result that the ledger does not have.
+
+        Args:
+            decision: what was to be done.
+            action: the result that counts.
+            cost: of this run's attempt at it, if there was one; the result may be another run's.
 
         Raises:
-            StorageError: if the line cannot be written.
+            StorageError: if a line cannot be written.
         """
-        # Results of older versions do not say their run; their lines were written before them.
-        run = action.ledger.get("run")
-        if run is not None and (action.key, run) not in self._written:
-            self._append(
-                decision,
-                action.key,
-                {"outcome": "finished", "output": action.output, **action.ledger},
-            )
-            self._written.add((action.key, run))
+        for spent in (action.ledger, cost or {}):
+            # Results of older versions do not say their run; their lines were written before them.
+            run = spent.get("run")
+            if run is not None and (action.key, run) not in self._written:
+                entry = {"outcome": "finished", "output": action.output, **spent}
+                self._append(decision, action.key, entry)
+                self._written.add((action.key, run))
 
     @cached_property
     def _written(self) -> set[tuple[str, str]]:

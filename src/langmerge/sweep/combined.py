@@ -159,7 +159,7 @@ class _Trainer:
                     self.ledger.failed(attempt)
                     problems.append(str(attempt.error))
                 else:
-                    self.ledger.finished(decision, action)
+                    self.ledger.finished(decision, action, attempt.cost)
                     planner.store.clear_work(action.key)
 
             with Workbench(planner, self.base) as workbench:

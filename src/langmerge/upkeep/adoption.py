@@ -105,7 +105,7 @@ def adopt(
         action = workspace.store.record(
             Action(digest_of(document), document, output, {"adopted": known}, cost)
         )
-        ledger.finished(decision, action)
+        ledger.finished(decision, action, cost)
         workspace.lock.update({job.id: action})
     ranks = sorted({shape.rank for shape in own.shapes.values()})
     return Adoption(job, adapter.digest, len(own.modules), tuple(ranks), tuple(warnings))
