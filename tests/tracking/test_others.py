@@ -32,13 +32,19 @@ class StandIn:
         self.artifacts: list[tuple[Artifact, list[str]]] = []
         self.config: dict[str, Any] = {}
         self.exit_code: int | None = None
+        self.may_ask = True
+        self.failing = ""
 
     Artifact = Artifact
     Settings = staticmethod(lambda **settings: settings)
 
+    def setup(self, settings: Any) -> None:
+        self.may_ask = not settings["silent"]
+
     def init(self, *, project: str, name: str, config: dict[str, Any], settings: Any) -> "StandIn":
+        assert not self.may_ask, "without a key, this would wait for one to be typed"
         run = StandIn()
-        run.config = config
+        run.config, run.failing = config, self.failing
         self.runs.append(run)
         return run
 
@@ -49,6 +55,8 @@ class StandIn:
         self.logged.append(values)
 
     def log_artifact(self, artifact: Artifact, aliases: list[str]) -> None:
+        if self.failing in aliases:
+            raise ConnectionError("no answer")
         self.artifacts.append((artifact, aliases))
 
     def finish(self, exit_code: int) -> None:
@@ -84,6 +92,24 @@ def test_a_run_and_a_release_in_wandb(wandb: StandIn, project: Path) -> None:
     assert aliases == [made.name, "released"]
     assert model.about["metadata"]["langmerge.model"] == made.models["classification"]
     assert "adapter_model.safetensors" in model.files
+
+
+def test_a_release_that_fails_midway_closes_its_run_and_is_tried_again(
+    wandb: StandIn, project: Path
+) -> None:
+    run_project(project)
+    workspace = open_workspace(project)
+    made = release(workspace, assess(workspace), "", force=False)
+    wandb.failing = "released"  # the alias, after the model is registered
+    warnings: list[str] = []
+
+    publishing(workspace.project, "wandb", warnings.extend)(made)
+
+    assert [run.exit_code for run in wandb.runs] == [1, 1]  # once, and once more at the end
+    assert len(warnings) == 1
+    wandb.failing = ""
+    publishing(workspace.project, "wandb", pytest.fail)(made)
+    assert wandb.runs[-1].exit_code == 0
 
 
 def test_a_report_that_fails_holds_up_nothing(

@@ -46,6 +46,16 @@ def test_what_fails_waits_in_its_order_and_is_told_once() -> None:
     [
         ("GET http://me:hidden@host:5000/api failed\nmore", "GET http://***@host:5000/api failed"),
         ("no user (token: hidden)", "no user (token: ***"),
+        ("GET http://me:hid@den@host/a@b", "GET http://***@host/a@b"),
+        ("sent Authorization: Bearer hidden to it", "sent Authorization: *** to it"),
+        ("sent authorization=Basic hidden", "sent authorization=***"),
+        ("Bearer hidden is no token", "Bearer *** is no token"),
+        ("{'token': 'hidden', 'user': 'me'}", "{'token': ***, 'user': 'me'}"),
+        ("{'Authorization': 'Bearer hidden'}", "{'Authorization': ***}"),
+        ("{'Authorization': 'Bearer hidden", "{'Authorization': ***"),
+        ('{"user":"me","password":"hidden words"}', '{"user":"me","password":***}'),
+        (r'"{\"api_key\": \"hidden\"}"', r'"{\"api_key\": ***'),
+        ("at /v1?api_key=hidden", "at /v1?api_key=***"),
         ("", "ValueError"),
     ],
 )

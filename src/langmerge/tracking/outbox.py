@@ -10,8 +10,12 @@ from collections.abc import Callable
 _PAUSE_SECONDS = 60.0
 _LONGEST_REASON = 300
 
-_CREDENTIALS = re.compile(r"(?<=//)[^/\s@]*@")
-_SECRET = re.compile(r"(?i)((?:token|key|secret|password|bearer|authorization)[=: ]+)\S+")
+_CREDENTIALS = re.compile(r"(?<=//)[^/\s]*@")
+# A name as text, as JSON or as a header, then a value: in quotes, after a scheme, or one word.
+_SECRET = re.compile(
+    r"(?i)((?:token|key|secret|passwo?r?d|bearer|authorization)(?:\\?['\"])?[=: ]+)"
+    r"(?:(['\"]).*?\2|(?:\\?['\"])?(?:(?:bearer|basic|digest|token)\s+)?\S+)"
+)
 
 
 Warn = Callable[[list[str]], None]

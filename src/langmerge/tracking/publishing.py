@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
 from functools import partial
 
@@ -40,23 +41,37 @@ def publishing(project: Project, choice: str | None, warn: Warn) -> Callable[[Re
 
     def publish(release: Release) -> None:
         outbox.send(partial(publish_release, tracker, project, experiment, release))
+        outbox.close()
 
     return publish
 
 
 def publish_release(tracker: Tracker, project: Project, experiment: str, release: Release) -> None:
-    """Register a served release's adapters where they are not, and move the alias to them."""
+    """Register a served release's adapters where they are not, and move the alias to them.
+
+    A run is open only where something is registered, and is closed however that ends.
+    """
     versions = [_version(release, task, f"{experiment}-{task}", project) for task in release.models]
     missing = [version for version in versions if not tracker.is_registered(version)]
-    if missing:
-        tracker.start(f"release {release.name}", {"langmerge.release": release.name})
+    with _run_of(tracker, release) if missing else nullcontext():
+        for version in missing:
+            tracker.register(version)
+        for version in versions:
+            tracker.set_alias(version, ALIAS)
+
+
+@contextmanager
+def _run_of(tracker: Tracker, release: Release) -> Iterator[None]:
+    """Hold a run open for a release: it ends finished, or failed if the block raises."""
+    tracker.start(f"release {release.name}", {"langmerge.release": release.name})
+    try:
         tracker.metrics(_scores(release))
-    for version in missing:
-        tracker.register(version)
-    for version in versions:
-        tracker.set_alias(version, ALIAS)
-    if missing:
-        tracker.end("finished")
+        yield
+    except BaseException:
+        with suppress(Exception):  # What went wrong first is what to tell.
+            tracker.end("failed")
+        raise
+    tracker.end("finished")
 
 
 def _scores(release: Release) -> list[Point]:

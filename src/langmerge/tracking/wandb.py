@@ -85,6 +85,9 @@ class WandbTracker:
     def _init(self, name: str, config: dict[str, Any]) -> Any:
         more = {} if self._uri is None else {"base_url": self._uri}
         settings = self._library.Settings(silent=True, **more)
+        # Without a key, wandb asks for one in a terminal, and waits. Whether it may ask is decided
+        # by the settings of the session, not of the run: silent means that it raises instead.
+        self._library.setup(settings=settings)
         return self._library.init(
             project=self._project, name=name, config=config, settings=settings
         )
