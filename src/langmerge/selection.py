@@ -8,6 +8,7 @@ from pathlib import Path
 
 from langmerge.data import Row, read_rows
 from langmerge.errors import ProjectError, did_you_mean
+from langmerge.merging.schema import Recipe
 from langmerge.plan import plan
 from langmerge.plan.graph import (
     ANCESTOR,
@@ -20,7 +21,7 @@ from langmerge.plan.graph import (
     merged,
     train_id,
 )
-from langmerge.plan.keys import Facts
+from langmerge.plan.weighting import complete
 from langmerge.project import Project
 from langmerge.tasks import Task
 from langmerge.workspace import Workspace, open_workspace
@@ -80,9 +81,15 @@ class Models:
         example = read_rows(rows / "train.jsonl")[0]
         return Selection(self._workspace, task, language, adapter, example, rows, stale)
 
-    def facts(self, job_id: str) -> Facts:
-        """Return what is known of a job's result; nothing where there is none."""
-        return self._facts.get(job_id, {})
+    def recipe(self, task: str, name: str) -> Recipe:
+        """Return the recipe by which a task's adapters are merged, nothing left to a rule.
+
+        Raises:
+            ProjectError: if a rule needs a result that is not there yet.
+        """
+        project, store = self._workspace.project, self._workspace.store
+        seed = project.seeds_for(task)[0]
+        return complete(project, task, name, seed, facts=self._facts, store=store)
 
     def _output(self, job_id: str, model: str) -> Path:
         if "output" not in self._facts.get(job_id, {}):

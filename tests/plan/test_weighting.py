@@ -14,6 +14,8 @@ from langmerge.errors import ProjectError
 from langmerge.plan import job_graph
 from langmerge.plan.weighting import LEAST, by_inverse_norm, normalized
 from langmerge.project import load_project
+from langmerge.selection import Models
+from langmerge.serve.merges import Choice, Merges
 from langmerge.sweep.ground import open_ground
 from langmerge.workspace import open_workspace
 
@@ -56,6 +58,30 @@ def weights_of(project: Path, run, how: str) -> dict[str, float]:
     return {digests[digest]: weight for digest, weight in pairs}
 
 
+def assert_served_as_merged(project: Path, run) -> None:
+    """`langmerge serve` finds each recipe's own merge, by the weights that its rule gave."""
+    workspace = open_workspace(project)
+    merges = Merges(workspace.project, Models(workspace))
+    for how in ("size", "gain", "norm"):
+        recipe = merges.recipe(Choice(how), "classification")
+        made = weights_of(project, run, how)
+        assert dict(zip(("de", "en"), recipe.weights or (), strict=True)) == pytest.approx(made)
+        stored = merges._stored(recipe, "classification")
+        action = run.results[f"merge/classification/{how}/seed0"].action
+        assert stored is not None
+        assert (
+            Adapter.load(stored).digest
+            == Adapter.load(workspace.store.object(action.output)).digest
+        )  # two rules may agree on the weights
+
+
+def test_a_rule_with_nothing_to_go_by_says_so(project):
+    workspace = open_workspace(project)
+    for how, needed in (("gain", "evaluate/classification/"), ("norm", "train/classification/de")):
+        with pytest.raises(ProjectError, match=rf"merge\.{how}\.weights: .*{needed}"):
+            Models(workspace).recipe("classification", how)
+
+
 def test_merges_by_every_rule(project):
     run = run_project(project)
     assert not run.of("failed", "skipped")
@@ -88,6 +114,7 @@ def test_merges_by_every_rule(project):
     }
     assert recipes["size"] == {"de": 1.5, "en": 0.5}
     assert recipes["norm"] == pytest.approx(found)
+    assert_served_as_merged(project, run)
 
     data = project.parent / "data/classification/de/dev.jsonl"
     write_rows(data, rows("classification", "de", "dev", 8))

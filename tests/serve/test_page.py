@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,10 +16,12 @@ from typer.testing import CliRunner
 from langmerge.adapter import Adapter
 from langmerge.cli import app as cli
 from langmerge.errors import UserError
-from langmerge.merging import merge
+from langmerge.merging import Recipe, check_recipe, merge
 from langmerge.serve import merges
 from langmerge.serve.app import is_loopback, make_app, open_socket
 from langmerge.serve.comparing import Comparer
+from langmerge.serve.merges import Choice
+from langmerge.serve.page import _Controls
 
 pytest.importorskip("gradio", reason="gradio is not installed")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -114,6 +117,37 @@ def test_type_compare_and_turn(browser: Any, url: str) -> None:
         page.locator(".lm-problem", has_text="there is no text").wait_for()
         assert opened.said == []
         assert all(asked.startswith((url, "data:", "blob:")) for asked in opened.requests)
+
+
+class _Recipes:
+    """A project's recipes, one of them chosen per task."""
+
+    def __init__(self, recipes: dict[tuple[str, str], dict[str, Any]]) -> None:
+        self._recipes = recipes
+
+    def recipe(self, choice: Choice, task: str) -> Recipe:
+        given = dict(self._recipes[choice.recipe, task])
+        return check_recipe(given.pop("method"), given)
+
+
+def test_sliders_reach_every_recipe_of_every_task(comparer: Comparer) -> None:
+    tasks, names = list(comparer.project.tasks), list(comparer.project.merge)
+    wide = {"method": "ties", "density": 0.02, "lambda": 3.3333}
+    plain = {"method": "ties", "density": 0.5}
+    recipes = {(name, task): plain for name in names for task in tasks}
+    recipes[names[-1], tasks[-1]] = wide
+    state = _Controls(
+        SimpleNamespace(project=comparer.project, merges=_Recipes(recipes))  # type: ignore[arg-type]
+    )
+
+    assert state.of_recipe(names[-1], tasks[0])["density"] == 0.5
+    assert state.of_recipe(names[-1], tasks[-1])["density"] == 0.02  # each task's own
+    bounds = state.bounds()
+    for control, value in (("density", 0.02), ("scale", 3.3333), ("density", 0.5)):
+        bound = bounds[control]
+        assert bound["minimum"] <= value <= bound["maximum"]
+        marks = (value - bound["minimum"]) / bound["step"]
+        assert marks == pytest.approx(round(marks), abs=1e-6)  # else a browser rounds it
 
 
 @needs_browser

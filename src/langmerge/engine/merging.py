@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from langmerge.adapter import Adapter
 from langmerge.canonical import digest_of
 from langmerge.choose.auto import Choice, choose
 from langmerge.engine.bench import Bench, Produced, Progress
 from langmerge.merging import Recipe, merge
-from langmerge.merging.auto import AUTO, CANDIDATES, default_recipe, settings_of
+from langmerge.merging.auto import CANDIDATES, settings_of
 from langmerge.plan import Job
 from langmerge.plan.graph import ANCESTOR, train_id
-from langmerge.plan.weighting import by_inverse_norm, resolved
+from langmerge.plan.weighting import complete
 
 
 def merge_adapters(
@@ -25,25 +23,23 @@ def merge_adapters(
     assert job.recipe is not None
     seed = job.seed or 0
     languages = list(bench.project.languages)
-    recipe = resolved(bench.project, job.task, job.recipe, seed, bench.planner.facts)
     adapters = {
         language: bench.object_of(train_id(job.task, language, seed)) for language in languages
     }
     ancestor = None
     if bench.project.has_ancestor:
         ancestor = bench.object_of(train_id(job.task, ANCESTOR, seed))
-    if bench.project.merge[job.recipe].weights == "norm":
-        start = None if ancestor is None else Adapter.load(ancestor)
-        norms = [Adapter.load(each).distance(start) for each in adapters.values()]
-        recipe = replace(recipe, weights=by_inverse_norm(norms))
     choice = None
     if bench.project.chooses_on_dev(job.task, job.recipe):
+        auto = bench.project.merge[job.recipe].checked(languages, seed)
         choice = _choose(
-            bench, job, recipe, adapters, document=document, progress=progress, ancestor=ancestor
+            bench, job, auto, adapters, document=document, progress=progress, ancestor=ancestor
         )
         recipe = choice.recipe
-    elif recipe.method == AUTO:
-        recipe = default_recipe(recipe, len(languages))
+    else:
+        recipe = complete(
+            bench.project, job.task, job.recipe, seed, facts=bench.planner.facts, store=bench.store
+        )
     merged = merge(
         list(adapters.values()),
         recipe.method,

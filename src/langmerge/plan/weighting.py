@@ -1,28 +1,78 @@
-"""Weights of languages by a rule: of their data, of what their adapters gain, of their vectors."""
+"""What a recipe says by a rule, as values: weights of data, gains or vectors; what `auto` chose."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from statistics import fmean
+from typing import Any
 
-from langmerge.merging.schema import Recipe
-from langmerge.plan.graph import BASE, adapter_of, data_id, evaluate_id
+from langmerge.errors import ProjectError
+from langmerge.merging.auto import AUTO, default_recipe
+from langmerge.merging.schema import Recipe, check_recipe
+from langmerge.plan.graph import (
+    ANCESTOR,
+    BASE,
+    adapter_of,
+    data_id,
+    evaluate_id,
+    merge_id,
+    train_id,
+)
 from langmerge.project import Project
+from langmerge.store import Store
 
 LEAST = 0.05
 """The least weight, as a share of the mean: methods that vote on signs need positive ones."""
 
 
-def resolved(
-    project: Project, task: str, recipe: str, seed: int, facts: Mapping[str, Mapping[str, object]]
+Facts = Mapping[str, Mapping[str, Any]]
+"""What is known of the jobs that are done, by job id."""
+
+
+def complete(
+    project: Project, task: str, recipe: str, seed: int, *, facts: Facts, store: Store
 ) -> Recipe:
+    """Return the recipe by which a task's adapters are merged, nothing in it left to a rule.
+
+    As `resolved`, with the weights of `norm` too; `auto` is what it chose on dev, or, where there
+    is nothing to choose by or no choice yet, its default.
+
+    Args:
+        project: the project.
+        task: the task whose adapters are merged.
+        recipe: the recipe's name.
+        seed: the run's.
+        facts: of the jobs that are done.
+        store: where the adapters are.
+
+    Raises:
+        ProjectError: if a rule needs a result that is not there yet.
+    """
+    found = resolved(project, task, recipe, seed, facts)
+    if found.method == AUTO:
+        return _chosen(project, task, recipe, seed, facts) or default_recipe(
+            found, len(project.languages)
+        )
+    if project.merge[recipe].weights == "norm":
+
+        def adapter(language: str) -> Path:
+            return store.object(_fact(facts, train_id(task, language, seed), "output", recipe))
+
+        ancestor = adapter(ANCESTOR) if project.has_ancestor else None
+        norms = _norms(map(adapter, project.languages), ancestor)
+        return replace(found, weights=by_inverse_norm(norms))
+    return found
+
+
+def resolved(project: Project, task: str, recipe: str, seed: int, facts: Facts) -> Recipe:
     """Return a recipe with the weights its rule gives, as far as facts tell.
 
     - `size`: by training rows;
     - `gain`: by what each language's adapter gains over the base on its dev rows;
     - `norm`: by the inverse of the task vectors' norms, which only their tensors tell: no weights
-      are returned yet (see `by_inverse_norm`).
+      are returned yet (see `complete`).
 
     Weights have the mean 1, and none is less than a twentieth.
 
@@ -31,19 +81,25 @@ def resolved(
         task: the task whose adapters are merged.
         recipe: the recipe's name.
         seed: the run's.
-        facts: of the jobs that are done, by job id.
+        facts: of the jobs that are done.
+
+    Raises:
+        ProjectError: if a rule needs a result that is not there yet.
     """
     languages, settings = list(project.languages), project.merge[recipe]
     found = settings.checked(languages, seed)
     if settings.weights == "size":
-        sizes = [_rows(facts[data_id(task, language)]) for language in languages]
+        sizes = [
+            _fact(facts, data_id(task, language), "splits", recipe)["train"]["rows"]
+            for language in languages
+        ]
         return replace(found, weights=normalized(sizes))
     if settings.weights == "gain":
         metric = project.tasks[task].primary_metric
 
         def score(model: str, language: str, run: int | None) -> float:
-            of = facts[evaluate_id(task, model, language, run, "dev")]
-            return float(of["metrics"][metric])  # type: ignore[index]
+            job = evaluate_id(task, model, language, run, "dev")
+            return float(_fact(facts, job, "metrics", recipe)[metric])
 
         gains = [
             score(adapter_of(language), language, seed) - score(BASE, language, None)
@@ -69,6 +125,28 @@ def normalized(values: list[float]) -> tuple[float, ...]:
     return tuple(round(value * scale, 6) for value in floored)
 
 
-def _rows(facts: Mapping[str, object]) -> float:
-    splits: Mapping[str, Mapping[str, float]] = facts["splits"]  # type: ignore[assignment]
-    return splits["train"]["rows"]
+def _chosen(project: Project, task: str, recipe: str, seed: int, facts: Facts) -> Recipe | None:
+    """Return what `auto` chose on dev; None if it did not."""
+    made = facts.get(merge_id(task, recipe, seed), {})
+    if not project.chooses_on_dev(task, recipe) or "recipe" not in made:
+        return None
+    settings = dict(made["recipe"])
+    return check_recipe(settings.pop("method"), settings, len(project.languages))
+
+
+def _norms(adapters: Iterable[Path], ancestor: Path | None) -> list[float]:
+    """Return how far adapters are from what they started from; from the base without one."""
+    from langmerge.adapter import Adapter
+
+    start = None if ancestor is None else Adapter.load(ancestor)
+    return [Adapter.load(folder).distance(start) for folder in adapters]
+
+
+def _fact(facts: Facts, job: str, name: str, recipe: str) -> Any:
+    """Return one of the facts of a job, on which a recipe's weights depend."""
+    try:
+        return facts[job][name]
+    except KeyError:
+        raise ProjectError(
+            f"merge.{recipe}.weights: follow from {job}, which has no result; `langmerge run`"
+        ) from None

@@ -12,9 +12,8 @@ from langmerge.adapter import Adapter
 from langmerge.canonical import digest_of
 from langmerge.errors import ProjectError, did_you_mean
 from langmerge.merging import Recipe, check_recipe, merge
-from langmerge.merging.auto import AUTO, default_recipe
 from langmerge.merging.schema import method_info
-from langmerge.plan.graph import ANCESTOR, INDIVIDUAL, merge_id, merged
+from langmerge.plan.graph import ANCESTOR, INDIVIDUAL, merged
 from langmerge.project import Project
 from langmerge.selection import Models
 
@@ -58,7 +57,7 @@ class Merges:
         """Return the complete recipe that is chosen for a task.
 
         Raises:
-            ProjectError: if the project has no such recipe.
+            ProjectError: if the project has no such recipe, or its rule has nothing to go by yet.
             MergeError: if the method or a parameter is wrong.
         """
         recipes = self._project.merge
@@ -67,11 +66,7 @@ class Merges:
                 f"recipe '{choice.recipe}': the project has none of that name"
                 f"{did_you_mean(choice.recipe, recipes)}"
             )
-        seed = self._project.seeds_for(task)[0]
-        languages = list(self._project.languages)
-        own = recipes[choice.recipe].checked(languages, seed)
-        if own.method == AUTO:
-            own = self._chosen(choice.recipe, task, default_recipe(own, len(languages)))
+        own = self._models.recipe(task, choice.recipe)
         given: dict[str, Any] = own.as_dict()
         method = method_info(choice.method or own.method)
         if method.name != own.method:  # Its parameters have other meanings, or none.
@@ -81,13 +76,7 @@ class Merges:
             if value is not None and key in known:
                 given[key] = value
         given.pop("method", None)
-        return check_recipe(method.name, given, len(languages))
-
-    def _chosen(self, name: str, task: str, default: Recipe) -> Recipe:
-        """Return the recipe that the last run chose on dev."""
-        facts = self._models.facts(merge_id(task, name, self._project.seeds_for(task)[0]))
-        chosen = dict(facts.get("recipe", default.as_dict()))
-        return check_recipe(chosen.pop("method"), chosen, len(self._project.languages))
+        return check_recipe(method.name, given, len(self._project.languages))
 
     def adapter(self, recipe: Recipe, task: str, on_progress: Progress) -> Adapter:
         """Return a task's adapters merged by a recipe.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import traceback
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
-from langmerge.errors import LangmergeError
+from langmerge.errors import LangmergeError, ProjectError
 from langmerge.merging import MethodInfo, methods
+from langmerge.merging.auto import AUTO
 from langmerge.merging.schema import method_info
 from langmerge.serve.comparing import Comparer, Question, choices_in
 from langmerge.serve.merges import Choice
@@ -18,6 +21,8 @@ _REPORT = (
     '<iframe class="lm-report" src="report" title="Report" loading="lazy" sandbox="allow-scripts">'
     "</iframe>"
 )
+_STEPS = (0.05, 0.01, 0.001, 0.0001)
+"""Of sliders; sweeps write four decimals."""
 _EMPTY = '<p class="lm-hint">The answers will stand here, a column for each model.</p>'
 
 
@@ -33,7 +38,7 @@ def build_page(comparer: Comparer) -> Any:
     project = comparer.project
     tasks, languages, recipes = list(project.tasks), list(project.languages), list(project.merge)
     state = _Controls(comparer)
-    first = state.of_recipe(recipes[0])
+    first, bounds = state.of_recipe(recipes[0], tasks[0]), state.bounds()
 
     with gr.Blocks(title=f"langmerge: {project.folder.name}", analytics_enabled=False) as page:
         gr.HTML(f"<h1 class='lm-title'>{_escaped(project.folder.name)}</h1>", padding=False)
@@ -69,12 +74,12 @@ def build_page(comparer: Comparer) -> Any:
                         label="Merge method", elem_id="method",
                     )  # fmt: skip
                     density = gr.Slider(
-                        0.05, 1.0, value=first["density"], step=0.05, label="Density",
+                        **bounds["density"], value=first["density"], label="Density",
                         info="share of each task vector that is kept",
                         visible=first["has_density"], elem_id="density",
                     )  # fmt: skip
                     scale = gr.Slider(
-                        0.0, 2.0, value=first["scale"], step=0.05, label="Lambda",
+                        **bounds["scale"], value=first["scale"], label="Lambda",
                         info="factor on the merged task vector",
                         visible=first["has_scale"], elem_id="scale",
                     )  # fmt: skip
@@ -100,13 +105,21 @@ def build_page(comparer: Comparer) -> Any:
             return state.compare(progress, *values)
 
         page.load(begin, [task, language], [text, choices], **_HIDDEN)
+        task.input(
+            lambda task, name: (
+                controls(state.of_recipe(name, task))
+                if project.merge[name].method == AUTO  # each task has a recipe of its own
+                else (gr.skip(),) * 3
+            ),
+            [task, recipe], [method, density, scale], **_HIDDEN,
+        )  # fmt: skip
         gr.on([task.input, example.click], begin, [task, language], [text, choices], **_HIDDEN)
         changed_recipe = recipe.input(
-            lambda name: controls(state.of_recipe(name)), recipe, [method, density, scale],
-            **_HIDDEN,
+            lambda name, task: controls(state.of_recipe(name, task)), [recipe, task],
+            [method, density, scale], **_HIDDEN,
         )  # fmt: skip
         changed_method = method.input(
-            lambda name, chosen: controls(state.of_method(name, chosen)), [recipe, method],
+            lambda *names: controls(state.of_method(*names)), [recipe, method, task],
             [method, density, scale], **_HIDDEN,
         )  # fmt: skip
         for trigger in (changed_recipe, changed_method):
@@ -137,15 +150,37 @@ class _Controls:
             return "", "", needed
         return text, "\n".join(choices) if needed else "", needed
 
-    def of_recipe(self, name: str) -> dict[str, Any]:
-        """Return where the controls stand for a recipe of the project."""
-        own = self._comparer.merges.recipe(Choice(name), next(iter(self._comparer.project.tasks)))
+    def of_recipe(self, name: str, task: str) -> dict[str, Any]:
+        """Return where the controls stand for a recipe of the project and a task."""
+        try:
+            own = self._comparer.merges.recipe(Choice(name), task)
+        except ProjectError:  # its weights are not known yet; no control shows them
+            project = self._comparer.project
+            own = project.merge[name].checked(list(project.languages))
         return _controls(method_info(own.method), own.parameters)
 
-    def of_method(self, recipe: str, method: str) -> dict[str, Any]:
+    def of_method(self, recipe: str, method: str, task: str) -> dict[str, Any]:
         """Return where the controls stand for a method: the recipe's, if it is its own."""
-        of_recipe = self.of_recipe(recipe)
+        of_recipe = self.of_recipe(recipe, task)
         return of_recipe if of_recipe["method"] == method else _controls(method_info(method), {})
+
+    def bounds(self) -> dict[str, dict[str, float]]:
+        """Return the sliders' bounds and steps: every recipe and default can stand on them."""
+        project = self._comparer.project
+        found = [self.of_recipe(name, task) for name in project.merge for task in project.tasks]
+        found += [_controls(info, {}) for info in methods()]
+        densities = [float(each["density"]) for each in found if each["has_density"]]
+        scales = [float(each["scale"]) for each in found if each["has_scale"]]
+        density_step, scale_step = _step(densities), _step(scales)
+        return {
+            # A density is above 0; a slider's marks are counted from its least value.
+            "density": {"minimum": density_step, "maximum": 1.0, "step": density_step},
+            "scale": {
+                "minimum": min(0.0, math.floor(min(scales))),
+                "maximum": max(2.0, math.ceil(max(scales)) + 1.0),
+                "step": scale_step,
+            },
+        }
 
     def compare(  # noqa: PLR0917 - the page's controls, in their order
         self,
@@ -179,6 +214,14 @@ class _Controls:
             traceback.print_exc()
             return problem_html("a bug in langmerge: what happened is in the terminal")
         return to_html(found)
+
+
+def _step(values: Sequence[float]) -> float:
+    """Return the coarsest step on whose multiples all values are, as far as a browser shows."""
+    for step in _STEPS[:-1]:
+        if all(math.isclose(value / step, round(value / step), abs_tol=1e-6) for value in values):
+            return step
+    return _STEPS[-1]
 
 
 def _controls(method: MethodInfo, parameters: Any) -> dict[str, Any]:

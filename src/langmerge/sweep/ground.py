@@ -14,7 +14,7 @@ from langmerge.choose.racing import Racing
 from langmerge.data import read_rows
 from langmerge.data.config import SplitName
 from langmerge.errors import ProjectError, did_you_mean
-from langmerge.merging.auto import AUTO, DEFAULT
+from langmerge.merging.auto import AUTO
 from langmerge.merging.installed import method_packages
 from langmerge.plan import plan
 from langmerge.plan.graph import (
@@ -23,11 +23,10 @@ from langmerge.plan.graph import (
     adapter_of,
     data_id,
     evaluate_id,
-    merge_id,
     train_id,
 )
 from langmerge.plan.keys import STEP_VERSIONS, Facts
-from langmerge.plan.weighting import by_inverse_norm, resolved
+from langmerge.plan.weighting import complete
 from langmerge.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -70,30 +69,16 @@ class Ground:
         return [Candidate(self._settings(name), name) for name in names]
 
     def _settings(self, recipe: str) -> Mapping[str, Any]:
-        """Return a recipe's settings; of `auto` what it chose for the first task, if it did."""
-        settings = self.workspace.project.merge[recipe]
-        if settings.method != AUTO:
-            return {**settings.model_dump(exclude_none=True), **self._weights(recipe)}
-        done = self.facts.get(merge_id(self.tasks[0], recipe, self.seed), {})
-        chosen = {key: value for key, value in done.get("recipe", {}).items() if value is not None}
-        return chosen or DEFAULT
-
-    def _weights(self, recipe: str) -> dict[str, Any]:
-        """Return the weights that a rule gives the first task's adapters; nothing without one."""
-        project, task = self.workspace.project, self.tasks[0]
-        if not isinstance(project.merge[recipe].weights, str):
-            return {}
-        if project.merge[recipe].weights == "norm":
-            from langmerge.adapter import Adapter
-
-            store, ancestor = self.workspace.store, self.ancestors().get(task)
-            start = None if ancestor is None else Adapter.load(store.object(ancestor))
-            objects = self.adapters()[task].values()
-            norms = [Adapter.load(store.object(each)).distance(start) for each in objects]
-            weights: Any = by_inverse_norm(norms)
-        else:
-            weights = resolved(project, task, recipe, self.seed, self.facts).weights
-        return {"weights": dict(zip(self.languages, weights, strict=True))}
+        """Return a recipe's settings; what it leaves to a rule is as for the first task."""
+        project, store = self.workspace.project, self.workspace.store
+        settings = project.merge[recipe]
+        found = complete(project, self.tasks[0], recipe, self.seed, facts=self.facts, store=store)
+        if settings.method == AUTO:
+            return {key: value for key, value in found.as_dict().items() if value is not None}
+        own = settings.model_dump(exclude_none=True)
+        if isinstance(settings.weights, str):
+            own["weights"] = dict(zip(self.languages, found.weights or (), strict=True))
+        return own
 
     def adapters(self) -> dict[str, dict[str, str]]:
         """Return the adapters' digests, by task and language."""
