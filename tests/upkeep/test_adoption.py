@@ -162,6 +162,17 @@ def test_another_rank_is_said_to_be_one(project: Path, peft_adapter) -> None:
     assert run_project(project).of("failed") == []
 
 
+def test_other_modules_are_said_to_be_others(project: Path, peft_adapter) -> None:
+    text = project.read_text()
+    project.write_text(text.replace("adapter:\n", "adapter:\n  target_modules: [q_proj, v_proj]\n"))
+    fewer = take_in(project, peft_adapter(target_modules=["q_proj"])).warnings
+    assert any("not 2 of the 4 that the project trains (such as" in w for w in fewer), fewer
+    assert any("languages.de.adapter.target_modules" in w for w in fewer)
+    other = take_in(project, peft_adapter(target_modules=["q_proj", "k_proj"])).warnings
+    assert any("not 2 of the 4" in w and "2 that it does not train" in w for w in other), other
+    assert not any("modules" in w for w in take_in(project, peft_adapter()).warnings)
+
+
 def test_half_precision_is_kept_and_merged(project: Path, peft_adapter, tmp_path: Path) -> None:
     import torch
 

@@ -88,8 +88,12 @@ def adopt(
     job = _training(workspace, task, language, seed)
     folder = adapter_folder(path)
     adapter = Adapter.load(folder)
-    warnings = [*_other_base(workspace, adapter), *_other_shape(workspace, language, adapter)]
     skeleton = load_skeleton(resolved)
+    warnings = [
+        *_other_base(workspace, adapter),
+        *_other_modules(workspace, language, adapter, skeleton),
+        *_other_shape(workspace, language, adapter),
+    ]
     own = _plain(workspace, adapter)
     refuse_unfit_adapter(skeleton, own)
     known = {"adapter": adapter.digest, "source": _name(folder), "base_model": adapter.base_model}
@@ -175,6 +179,30 @@ def _other_base(workspace: Workspace, adapter: Adapter) -> list[str]:
 def _is_hub_name(name: str) -> bool:
     parts = name.split("/")
     return len(parts) == 2 and parts[0] not in ("", ".", "..", "~")
+
+
+def _other_modules(
+    workspace: Workspace, language: str, adapter: Adapter, base: BaseModel
+) -> list[str]:
+    """Say so if the project would train the language in other modules."""
+    from langmerge.train.lora import target_modules
+
+    wanted = target_modules(base, workspace.project.adapter_for(language).target_modules)
+    own = set(adapter.modules)
+    missing, more = [name for name in wanted if name not in own], own - set(wanted)
+    if not missing and not more:
+        return []
+    parts = []
+    if missing:
+        parts.append(f"not {len(missing)} of the {len(wanted)} that the project trains")
+    if more:
+        parts.append(f"{len(more)} that it does not train")
+    example = (missing or sorted(more))[0]
+    return [
+        f"{adapter.source}: adapts {len(own)} modules, {' and '.join(parts)} (such as {example}); "
+        "newer rows train it anew in the project's, and `update.mode: continue` cannot go on from "
+        f"it; set languages.{language}.adapter.target_modules: to keep its modules"
+    ]
 
 
 def _other_shape(workspace: Workspace, language: str, adapter: Adapter) -> list[str]:
