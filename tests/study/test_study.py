@@ -12,7 +12,8 @@ from projects import make_project, rows, write_rows
 from typer.testing import CliRunner
 
 from langmerge.cli import app
-from langmerge.errors import ProjectError
+from langmerge.errors import ProjectError, StorageError
+from langmerge.plan import plan as make_plan
 from langmerge.project import load_project
 from langmerge.results import load_results
 from langmerge.study import run as study_run
@@ -21,6 +22,8 @@ from langmerge.study.config import load_study
 from langmerge.study.records import is_done, read_record
 from langmerge.study.report import records
 from langmerge.study.run import OutOfTime, run_study
+from langmerge.upkeep.garbage import collect_garbage
+from langmerge.workspace import open_workspace
 
 
 @pytest.fixture
@@ -95,6 +98,29 @@ def test_cells_share_what_they_have_in_common_and_are_not_done_twice(source, mon
     update = run_study(plan)
     assert update.cells == ("own--own--three--classification/seed0",)
     assert [job for job in ran if job.startswith("train/")] == ["train/classification/fr/seed0"]
+
+
+def test_what_another_group_needs_is_no_garbage(source):
+    study = write_study(
+        source,
+        tasks=["classification"],
+        languages={"two": ["de", "en"], "other": ["en", "fr"]},
+    )
+    plan = plan_study(load_study(study))
+    run_study(plan)
+    first, second = (plan.folder(group) / "langmerge.yaml" for group in plan.groups)
+
+    assert collect_garbage(open_workspace(first)) == []
+    assert {d.action for d in make_plan(open_workspace(second).planner())} == {"reuse"}
+
+    shutil.move(second.parent, second.parent.parent / "elsewhere")
+    with pytest.raises(StorageError, match=r"two|other") as caught:
+        collect_garbage(open_workspace(first))
+    assert "shares this store, is not there" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    (plan.study.folder / "store/projects.json").write_text("{}")
+    with pytest.raises(StorageError, match="not a list of project files"):
+        collect_garbage(open_workspace(first), dry_run=True)
 
 
 def test_seeds_are_pooled_as_they_come(source):

@@ -16,9 +16,10 @@ from langmerge.files import writing
 from langmerge.plan import plan
 from langmerge.plan.lock import LOCK_FILE
 from langmerge.results import RESULTS_FILE
+from langmerge.sharing import sharing
 from langmerge.store import Action, Store
 from langmerge.upkeep.serving import RELEASED_FOLDER
-from langmerge.workspace import Workspace
+from langmerge.workspace import Workspace, open_workspace
 
 _DIGEST = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 
@@ -44,13 +45,15 @@ class Garbage:
 def collect_garbage(workspace: Workspace, *, dry_run: bool = False) -> list[Garbage]:
     """Remove what neither lock, nor plan, nor release reaches, and return it.
 
+    Where several projects share the store's folder, what any of them reaches stays.
+
     Args:
         workspace: the project, opened.
         dry_run: return it only.
 
     Raises:
-        StorageError: if a run or a release holds the project, a release is not readable, or the
-            store cannot be written.
+        StorageError: if a run or a release holds the project, a release is not readable, a project
+            that shares the store is not there, or the store cannot be written.
         DataError: if the project's data is wrong, so that it has no plan.
     """
     if not workspace.store.root.exists():
@@ -69,13 +72,16 @@ def find_garbage(workspace: Workspace) -> list[Garbage]:
     """Return what nothing needs, in the order in which it is to be removed: actions first.
 
     Raises:
-        StorageError: if a release is not readable.
+        StorageError: if a release is not readable, or a project that shares the store is not there.
         DataError: if the project's data is wrong, so that it has no plan.
     """
     store = workspace.store
-    wanted, used = _planned(workspace)
+    everyone = [workspace, *_others(workspace)]
+    planned = [_planned(each) for each in everyone]
+    wanted = set[str]().union(*(still for still, _ in planned))
+    used = set[str]().union(*(used for _, used in planned))
     actions = [a for path in store.actions() if (a := store.recorded(path.stem)) is not None]
-    locked = workspace.lock.jobs.values()
+    locked = [entry for each in everyone for entry in each.lock.jobs.values()]
     roots = {*wanted, *used, *(entry["key"] for entry in locked), *released_digests(store)}
     kept = _reached(actions, roots) | {entry["output"] for entry in locked}
     made = {action.output: _describe(action) for action in actions}
@@ -121,6 +127,12 @@ def size_of(path: Path) -> int:
     if path.is_symlink() or path.is_file():
         return path.lstat().st_size
     return sum(inner.lstat().st_size for inner in path.rglob("*") if inner.is_file())
+
+
+def _others(workspace: Workspace) -> list[Workspace]:
+    """Open the other projects that share the store's folder."""
+    own = workspace.project.path.resolve()
+    return [open_workspace(path) for path in sharing(workspace.store.root) if path != own]
 
 
 def _planned(workspace: Workspace) -> tuple[set[str], set[str]]:
