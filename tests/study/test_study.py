@@ -179,6 +179,20 @@ def test_a_recipe_is_chosen_on_dev_and_reported_on_test(source):
     assert run_study(plan).cells == ()
 
 
+def test_a_recipe_is_chosen_beside_one_that_is_weighted_by_gains(source):
+    content = yaml.safe_load(source.read_text())
+    content["merge"] = {"won": {"method": "linear", "weights": "gain"}}
+    source.write_text(yaml.safe_dump(content))
+    study = write_study(
+        source,
+        tasks=["classification"],
+        languages={"two": ["de", "en"]},
+        sweep={"methods": ["linear"], "lambdas": [0.5]},
+    )
+    done = run_study(plan_study(load_study(study)))
+    assert (done.failed, done.left) == ({}, 0)
+
+
 @pytest.mark.parametrize("changed", ["data", "sweep", "base"])
 def test_a_recipe_is_chosen_anew_where_what_it_was_chosen_for_changed(
     source, tiny_base_folder, changed
