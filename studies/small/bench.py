@@ -16,8 +16,8 @@ from langmerge import Adapter, merge
 from langmerge.data import Row, read_rows
 from langmerge.encoding import Encoder
 from langmerge.errors import MissingExtraError
-from langmerge.evaluate.predict import predict_rows
-from langmerge.evaluate.routing import predict_routed
+from langmerge.evaluate.predict import predict_rows, source
+from langmerge.evaluate.routing import identifier, predict_routed
 from langmerge.examples import Presenter
 from langmerge.memory import halving
 from langmerge.model import BaseModel, folded, load_base
@@ -153,6 +153,10 @@ class Bench:
             presenters = {code: self._presenter(project, code) for code in adapters}
             rows = project.rows(language, "test")
             try:
+                # The identifier loads its models on first use; that is not what a text takes.
+                identify = identifier(tuple(adapters))
+                for row in rows:
+                    identify(source(row))
                 found, _ = halving(
                     lambda size, p=presenters, r=rows: predict_routed(
                         self._base, p, adapters, r, size

@@ -38,8 +38,10 @@ class Value:
     groups: int
 
     def interval(self, confidence: float = 0.95) -> Interval:
-        """Return the two-sided interval; bounds are None where one group is all there is."""
+        """Return the two-sided interval; bounds are None where too little is known for one."""
         known = self.draws[~np.isnan(self.draws)]
+        if not len(known):
+            return Interval(self.observed, None, None)
         return interval_of(self.observed, known, self.groups, confidence)
 
     def minus(self, other: Value) -> Value:
@@ -48,9 +50,14 @@ class Value:
         return Value(self.observed - other.observed, self.draws - other.draws, fewest)
 
     def per_cent_of(self, other: Value) -> Value:
-        """Return the ratio, resample by resample."""
+        """Return the ratio, resample by resample.
+
+        It has no bounds if the other is 0 or less in some resample, as in
+        `langmerge.statistics.retention`.
+        """
         observed = 100 * self.observed / max(other.observed, 1e-9)
-        draws = 100 * self.draws / np.maximum(other.draws, 1e-9)
+        without = bool((other.draws <= 0).any())
+        draws = np.full(RESAMPLES, np.nan) if without else 100 * self.draws / other.draws
         return Value(observed, draws, min(self.groups, other.groups))
 
 

@@ -220,6 +220,16 @@ def test_with_one_seed_intervals_are_the_librarys(study, groups):
     )
 
 
+def test_a_share_of_what_may_be_nothing_has_no_bounds(study):
+    intervals = study("intervals")
+    draws = np.full(intervals.RESAMPLES, 40.0)
+    some, none = intervals.Value(40.0, draws, 9), intervals.Value(50.0, draws.copy(), 9)
+    none.draws[3] = 0.0
+    assert some.per_cent_of(intervals.Value(50.0, draws + 10, 9)).interval().low == 80
+    found = some.per_cent_of(none).interval()
+    assert (found.value, found.low, found.high) == (80, None, None)
+
+
 def test_a_seeds_weights_vary_as_a_mean_of_seeds_does(study):
     intervals = study("intervals")
     for k in (2, 3, 5):
