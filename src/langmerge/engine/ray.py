@@ -8,10 +8,9 @@ for its memory, is replaced and its jobs are tried again; what a job itself repo
 from __future__ import annotations
 
 import contextlib
-import os
 import uuid
 from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from itertools import islice
@@ -22,13 +21,13 @@ from langmerge.canonical import digest_of
 from langmerge.engine.attempts import Attempt
 from langmerge.engine.books import Books
 from langmerge.engine.carrying import carry_out
-from langmerge.engine.cluster import Cluster
+from langmerge.engine.cluster import Cluster, connected
 from langmerge.engine.crew import Crew, Hand
 from langmerge.engine.holding import held
 from langmerge.engine.outcomes import Observer, Run
 from langmerge.engine.scheduler import Device, Task, assign, ranks, task_of
 from langmerge.engine.worker import MARK_FILE, Assignment, Order, Progressed
-from langmerge.errors import LangmergeError, MissingExtraError, ProjectError, UserError
+from langmerge.errors import LangmergeError, UserError
 from langmerge.files import write_atomically
 from langmerge.plan import Decision, Job, Planner
 from langmerge.plan.lock import Lock
@@ -80,41 +79,6 @@ def run(
         driver = _Driver(ray, planner, books, observer, Crew(ray, order, cluster))
         driver.go(seconds or {})
         return books.end()
-
-
-@contextlib.contextmanager
-def connected(cluster: Cluster) -> Iterator[Any]:
-    """Connect to a cluster, or start one here; yield the module `ray`.
-
-    A connection that is there already is used, and left as it is.
-    """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-    except ImportError:
-        raise MissingExtraError("ray", "ray", "--engine ray") from None
-    if (cluster.address or "").startswith("ray://"):
-        raise ProjectError(
-            f"--address {cluster.address}: a Ray client is not enough; run on a machine of the "
-            "cluster with --address auto, or through `ray job submit`"
-        )
-    if ray.is_initialized():
-        yield ray
-        return
-    try:
-        ray.init(
-            address=cluster.address or "local",
-            include_dashboard=None if cluster.address else False,
-            log_to_driver=False,
-            logging_level="ERROR",
-        )
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        first = str(error).partition("\n")[0]
-        raise UserError(f"--address {cluster.address}: {first}; `ray status` shows it") from None
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
 
 
 class _Driver:
