@@ -123,13 +123,17 @@ long = pytest.mark.skipif(
 )
 
 
-def test_results_are_those_of_the_local_engine(
+def test_results_are_those_of_the_local_engine_though_a_worker_is_killed_as_for_its_memory(
     nodes, local, bucket: str, tmp_path: Path, tiny_base_folder: Path
 ) -> None:
     project = project_in(tmp_path / "project", tiny_base_folder, store=new_prefix(bucket))
+    # What the system's out-of-memory killer sends.
+    kill = AtFirstTraining(lambda: os.kill(workers(".do")[0], signal.SIGKILL))
 
-    there = run_project(project, cluster=Cluster())
+    there = run_there(project, kill)
 
+    assert kill.done
+    assert len(deaths(project)) >= 1
     assert outputs(there) == local
     assert workers() == []
     entries = read_ledger(project.parent / ".langmerge").entries
@@ -137,19 +141,6 @@ def test_results_are_those_of_the_local_engine(
     assert sorted(entry.key for entry in entries if entry.is_finished) == sorted(keys)
     here = run_project(project)
     assert {result.outcome for result in here.results.values()} == {"reused"}
-
-
-def test_a_worker_killed_as_for_its_memory_is_replaced(
-    nodes, local, tmp_path: Path, tiny_base_folder: Path
-) -> None:
-    project = project_in(tmp_path / "project", tiny_base_folder)
-    # What the system's out-of-memory killer sends.
-    kill = AtFirstTraining(lambda: os.kill(workers(".do")[0], signal.SIGKILL))
-
-    assert outputs(run_there(project, kill)) == local
-
-    assert kill.done
-    assert len(deaths(project)) >= 1
 
 
 def test_a_cancelled_run_leaves_no_worker_and_another_goes_on_when_a_node_dies(
