@@ -61,7 +61,7 @@ PHASES = {
     "moving the pointer": "langmerge.upkeep.releases:Releases.make_current",
     "serving": "langmerge.upkeep.release:serve",
     "removing garbage": "langmerge.upkeep.garbage:_remove",
-    "exporting": "langmerge.cli.export:shutil.copyfile",
+    "exporting": "langmerge.publish.export:shutil.copyfile",
 }
 """What a process may be doing, and the function that does it; `starting` is all before."""
 
@@ -83,6 +83,11 @@ class Ended:
     phase: str
     steps: int
     seconds: float
+
+    @property
+    def last(self) -> str:
+        """The last line it printed, apart from the page it points to."""
+        return [line for line in self.output.splitlines() if not line.startswith("see: ")][-1]
 
 
 class Attempt:

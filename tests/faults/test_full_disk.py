@@ -57,7 +57,7 @@ def check_one_line(ended: Ended, place: Path, words: str) -> None:
     """Assert that a verb ended as a user's mistake does, naming place and fix."""
     assert ended.code == 2, ended.output
     assert "Traceback" not in ended.output
-    last = ended.output.splitlines()[-1]
+    last = ended.last
     assert re.match(rf"error: {re.escape(str(place))}\S*: {words}", last), last
 
 

@@ -62,7 +62,7 @@ def test_others_stop_at_once(project: Path, verb: list[str], tmp_path: Path) -> 
         ended = carry_out([*verb, "--project", str(project)], tmp_path)
 
     assert ended.code == 2
-    last = ended.output.splitlines()[-1]
+    last = ended.last
     assert last.startswith(f"error: {project.parent}: process {os.getpid()} (since ")
     assert "Traceback" not in ended.output
 
@@ -80,4 +80,4 @@ def test_releases_exclude_each_other(project: Path, tmp_path: Path) -> None:
         for verb in ("release", "gc"):
             ended = carry_out([verb, "--project", str(project)], tmp_path)
             assert ended.code == 2
-            assert "is at work on this project" in ended.output.splitlines()[-1]
+            assert "is at work on this project" in ended.last
