@@ -8,6 +8,8 @@ from trainings import LORA, config, equal, lessons, rows
 from langmerge.errors import StorageError
 from langmerge.train import Lesson, train_adapters
 from langmerge.train import checkpoint as checkpoint_module
+from langmerge.train.checkpoint import Writer
+from langmerge.train.rounds import Rounds, resume_together
 
 
 class Killed(BaseException):
@@ -129,3 +131,23 @@ def test_a_failure_to_write_stops_the_call(tiny_base, tmp_path):
         train_adapters(
             tiny_base, kept_in(tmp_path, lessons()), grouping="grouped", checkpoint_seconds=0
         )
+
+
+def test_what_was_trained_one_after_the_other_goes_on_in_a_group(tiny_base, tmp_path):
+    asked = kept_in(tmp_path, lessons()[:2])
+    until_killed(tiny_base, asked, 7, "sequential")  # the second has not begun
+    told = []
+    train_adapters(tiny_base, asked, grouping="grouped", checkpoint_seconds=0, on_step=told.append)
+    assert [taken.step for taken in told if taken.name == "de"] == [8, 9, 10]
+    assert next(taken.step for taken in told if taken.name == "fr") == 1
+
+
+def test_rounds_are_counted_on_from_the_last_that_is_kept(tiny_base, tmp_path):
+    asked = kept_in(tmp_path, lessons()[:2])
+    with Writer() as writer:
+        rounds = Rounds(tiny_base, writer, 0, None, None)
+        rounds.go(rounds.begin(asked[:1]), "sequential", 37, limit=3)
+        writer.wait()
+        runs = rounds.begin(asked)
+        assert resume_together(runs) == 40
+    assert [run.progress.step for run in runs] == [3, 0]

@@ -201,29 +201,41 @@ class Rounds:
 def resume_together(runs: Sequence[AdapterRun]) -> int:
     """Bring runs to the last moment of which all have a checkpoint; return its round.
 
-    Killed while the first was being written, they begin anew. Where one of them was not in the
-    group before, each goes on from its own last checkpoint.
+    Killed while the first of a group was being written, they begin anew. Where they were trained
+    one after the other, or one of them was not in the group before, each goes on from its own last
+    checkpoint, and rounds are counted on from the last of all.
     """
-    kept = {run: _kept(run) for run in runs}
+    found = {run: _kept(run) for run in runs}
+    kept = {run: own.read for run, own in found.items()}
     for at in sorted(set.intersection(*map(set, kept.values())) if kept else (), reverse=True):
         snapshots = {run: kept[run][at]() for run in runs}
         if _resume(snapshots):
             return at
-    if any(not own for own in kept.values()) and all(len(own) < 2 for own in kept.values()):
+    is_first = any(not own for own in kept.values()) and all(len(own) < 2 for own in kept.values())
+    if is_first and all(own.ways <= {"grouped"} for own in found.values()):
         return 0
     for run, own in kept.items():
         for at in sorted(own, reverse=True):
             if _resume({run: own[at]()}):
                 break
-    return max((run.progress.step for run in runs), default=0)
+    return max(
+        [0, *(run.progress.step for run in runs), *(at for own in kept.values() for at in own)]
+    )
 
 
-def _kept(run: AdapterRun) -> dict[int, Callable[[], Snapshot | None]]:
+@dataclass(frozen=True)
+class _Kept:
+    """The checkpoints of a run: what reads each, by round, and the ways in which it was trained."""
+
+    read: Mapping[int, Callable[[], Snapshot | None]]
+    ways: frozenset[Way | None]
+
+
+def _kept(run: AdapterRun) -> _Kept:
     folder = run.lesson.checkpoint_dir
-    if folder is None:
-        return {}
-    found = positions(folder, run.identity)
-    return {at: partial(read, path) for at, (path, _) in found.items()}
+    found = {} if folder is None else positions(folder, run.identity)
+    by_round = {at: partial(read, path) for at, (path, _) in found.items()}
+    return _Kept(by_round, frozenset(way for _, way in found.values()))
 
 
 def _resume(snapshots: dict[AdapterRun, Snapshot | None]) -> bool:
