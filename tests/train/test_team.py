@@ -9,11 +9,14 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 from trainings import lessons
 
 from langmerge.adapter import Adapter
+from langmerge.errors import UserError
 from langmerge.train import train_adapters
+from langmerge.train.team import Team
 
 TESTS = Path(__file__).parents[1]
 
@@ -87,3 +90,16 @@ def test_two_processes_equal_one(tiny_base, tiny_base_folder, tmp_path):
                 ours, theirs = adapter.factors(module), result.adapter.factors(module)
                 torch.testing.assert_close(ours.a, theirs.a, atol=1e-6, rtol=0)
                 torch.testing.assert_close(ours.b, theirs.b, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("grouping", ["grouped", "sequential"])
+def test_processes_without_a_shared_disk_are_refused(tiny_base, tmp_path, monkeypatch, grouping):
+    asked = [replace(of, checkpoint_dir=tmp_path / of.name) for of in lessons(steps=2)[:1]]
+
+    def agreed(_team, value):
+        # The first process has found a checkpoint, this one none.
+        return [1] if value == [0] else value
+
+    monkeypatch.setattr(Team, "agreed", agreed)
+    with pytest.raises(UserError, match=r"first from \[1\].* from \[0\]\); .* shared disk"):
+        train_adapters(tiny_base, asked, grouping=grouping)

@@ -27,7 +27,7 @@ from langmerge.train.lesson import (
     TrainResult,
     Way,
 )
-from langmerge.train.rounds import OnDone, OnStep, Rounds, Timing, resume_together
+from langmerge.train.rounds import OnDone, OnStep, Rounds, Timing, refuse_apart, resume_together
 from langmerge.train.run import AdapterRun
 
 _PROBE_STEPS = 3
@@ -64,6 +64,7 @@ def train_adapters(
     Raises:
         StorageError: if a checkpoint cannot be written.
         BaseModelError: if the base cannot compute.
+        UserError: if several processes go on from different checkpoints.
     """
     started = time.monotonic()
     with Writer() as writer:
@@ -73,10 +74,13 @@ def train_adapters(
             manner = _told(Manner(way, reason, {}), on_manner)
             for lesson in lessons:  # only one is in memory at a time
                 one = rounds.begin([lesson])
-                rounds.go(one, way, resume_together(one))
+                at = resume_together(one)
+                refuse_apart(rounds.team, one, base.device)
+                rounds.go(one, way, at)
         else:
             runs = rounds.begin(lessons)
             at = resume_together(runs)
+            refuse_apart(rounds.team, runs, base.device)
             speeds = rounds.team.agreed(_probe(rounds, runs)) if way is None else {}
             manner = _told(Manner(way or _faster(speeds), reason, speeds), on_manner)
             for together in [runs] if manner.way == "grouped" else [[run] for run in runs]:

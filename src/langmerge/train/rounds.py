@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from langmerge.errors import BaseModelError, LangmergeError, StorageError
+import torch
+
+from langmerge.errors import BaseModelError, LangmergeError, StorageError, UserError
 from langmerge.model import BaseModel
 from langmerge.train.checkpoint import Position, Snapshot, Writer, positions, read
 from langmerge.train.flops import training_flops
@@ -221,6 +223,21 @@ def resume_together(runs: Sequence[AdapterRun]) -> int:
     return max(
         [0, *(run.progress.step for run in runs), *(at for own in kept.values() for at in own)]
     )
+
+
+def refuse_apart(team: Team, runs: Sequence[AdapterRun], device: torch.device) -> None:
+    """Check that all processes go on from the same steps: their gradients are added up.
+
+    Raises:
+        UserError: in all of them, if one does not.
+    """
+    own = [run.progress.step for run in runs]
+    first = team.agreed(own)
+    if team.any(own != first, device):
+        raise UserError(
+            f"checkpoints: the processes go on from different steps (the first from {first}, "
+            f"process {team.rank} from {own}); give all of them one checkpoint_dir on a shared disk"
+        )
 
 
 @dataclass(frozen=True)
