@@ -267,6 +267,7 @@ def _kept(bench: Bench, result: TrainResult, asked: _Asked, billed: Mapping[str,
         "training_seconds": round(result.seconds, 3),
         "micro_batch_size": result.micro_batch_size,
         "flops": result.flops,
+        **({"compile_seconds": round(result.compile_seconds, 3)} if result.compile_seconds else {}),
         **_utilization(result, bench.base_with(None)),
         **billed,
     }

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from langmerge.model import BaseModel
+from langmerge.train.compiling import uncompiled
 from langmerge.train.lora import Factors, TrainableFactors
 
 # A row of a grouped product must be a multiple of 16 bytes.
@@ -72,7 +73,15 @@ class Acting:
         factors = [self.adapters[member].get(name) for member in layout.members]
         if len(factors) == 1:
             (only,) = factors
-            return None if only is None else only(_dropped(x, only.dropout, name, layout, 0))
+            if only is None:
+                return None
+            return only(_dropped(x, only.dropout, name, layout, 0) if only.dropout else x)
+        return self._added_to_each(name, x)
+
+    @uncompiled
+    def _added_to_each(self, name: str, x: Tensor) -> Tensor | None:
+        layout = self.layout
+        factors = [self.adapters[member].get(name) for member in layout.members]
         flat = x.flatten(0, -2)
         present = [found for found in factors if found is not None]
         if not present:
@@ -167,6 +176,7 @@ def _each_dropped(
     return torch.cat(parts)
 
 
+@uncompiled
 def _dropped(x: Tensor, share: float, name: str, layout: Layout, index: int) -> Tensor:
     """Return inputs of which a share is dropped, by a seed of the adapter, the pass and the module.
 

@@ -12,7 +12,7 @@ from langmerge.settings import Settings
 
 ALL_LINEAR = "all-linear"
 
-NO_EFFECT = frozenset({"gradient_checkpointing", "grouping"})
+NO_EFFECT = frozenset({"gradient_checkpointing", "grouping", "torch_compile"})
 """Training settings that change what training costs, and nothing about its result."""
 
 _EARLY_STOPPING = frozenset({"eval_steps", "early_stopping_patience"})
@@ -95,6 +95,9 @@ class TrainConfig(Settings):
     max_length: PositiveInt = Field(default=512, description="tokens of prompt and completion")
     gradient_checkpointing: bool | Literal["auto"] = Field(
         default="auto", description="auto: only where memory runs out without"
+    )
+    torch_compile: bool = Field(
+        default=False, description="compile the layers: minutes at first, then faster steps"
     )
     eval_steps: int = Field(
         default=0, ge=0, description="measure the loss on dev after so many steps; 0 never does"

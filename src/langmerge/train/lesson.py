@@ -65,6 +65,7 @@ class TrainResult:
         best_step: the step whose state the adapter is in; `steps`, unless early stopping went back.
         flops: floating-point operations of the model, forward and backward, as counted by
             `langmerge.train.flops`; what is computed twice to save memory counts once.
+        compile_seconds: of `seconds`, those that went into compiling (`train.torch_compile`).
     """
 
     adapter: Adapter
@@ -79,6 +80,7 @@ class TrainResult:
     dev_losses: tuple[DevLoss, ...] = ()
     best_step: int = 0
     flops: float = 0.0
+    compile_seconds: float = 0.0
 
 
 Outcome = TrainResult | LangmergeError

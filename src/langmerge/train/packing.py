@@ -24,6 +24,7 @@ from transformers import AttentionInterface
 
 from langmerge.model import BaseModel
 from langmerge.quiet import quiet_transformers
+from langmerge.train.compiling import uncompiled
 
 Kernel = Literal["sdpa", "varlen"]
 
@@ -173,6 +174,7 @@ def _windows_of(base: BaseModel) -> list[bool]:
     return [kind == "sliding_attention" for kind in kinds]
 
 
+@uncompiled
 def _attend(  # noqa: PLR0917 - as transformers calls it
     module: nn.Module,
     query: Tensor,

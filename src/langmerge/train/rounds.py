@@ -122,7 +122,7 @@ class Rounds:
                 failed |= _measured(dev)
                 active = [run for run in active if run not in failed]
                 now = time.monotonic()
-                timings.append(self._share(found, now - clock))
+                timings.append(self._share(found, now - clock, stepper.compile_seconds()))
                 clock = now
                 at += 1
                 left = [run for run in active if run.done]
@@ -136,12 +136,19 @@ class Rounds:
         self._clock = clock
         return timings
 
-    def _share(self, found: dict[AdapterRun, Gradients | LangmergeError], seconds: float) -> Timing:
+    def _share(
+        self,
+        found: dict[AdapterRun, Gradients | LangmergeError],
+        seconds: float,
+        compile_seconds: float,
+    ) -> Timing:
         """Give each adapter its share of a round's time, by tokens."""
         tokens = {run: _tokens(of) for run, of in found.items()}
         total = sum(tokens.values())
         for run, own in tokens.items():
-            run.progress.seconds += seconds * own / total if total else 0.0
+            share = own / total if total else 0.0
+            run.progress.seconds += seconds * share
+            run.progress.compile_seconds += compile_seconds * share
             recent = self._recent.setdefault(run, deque(maxlen=_SPEED_OVER))
             recent.append(Timing(seconds, own))
         return Timing(seconds, total)

@@ -42,6 +42,7 @@ class Progress:
         padded_tokens: the same with padding.
         supervised_tokens: how many tokens the loss was taken on.
         seconds: as `TrainResult.seconds`.
+        compile_seconds: of these, as `TrainResult.compile_seconds`.
         micro_batch_size: examples that go through the model at once.
         losses: the mean loss per supervised token of every step, in nats.
         dev_losses: steps, and the mean loss on the dev examples after them.
@@ -52,6 +53,7 @@ class Progress:
     padded_tokens: int = 0
     supervised_tokens: int = 0
     seconds: float = 0.0
+    compile_seconds: float = 0.0
     micro_batch_size: int = 0
     losses: list[float] = field(default_factory=list)
     dev_losses: list[tuple[int, float]] = field(default_factory=list)
@@ -251,6 +253,7 @@ class AdapterRun:
             supervised_tokens=progress.supervised_tokens,
             seconds=progress.seconds,
             earlier_seconds=self._earlier_seconds,
+            compile_seconds=progress.compile_seconds,
             micro_batch_size=progress.micro_batch_size,
             dev_losses=tuple(DevLoss(step, loss) for step, loss in progress.dev_losses),
             best_step=best,

@@ -16,6 +16,7 @@ from langmerge.model import BaseModel
 from langmerge.quiet import quiet_transformers
 from langmerge.train.acting import Acting, Layout, attached
 from langmerge.train.batches import Batch, Part, collate, supervised
+from langmerge.train.compiling import CompileClock, compiled_layers
 from langmerge.train.loss import backward_through_head, summed_loss
 from langmerge.train.packing import Kernel, Packing, packed, packed_attention
 from langmerge.train.run import AdapterRun
@@ -61,6 +62,7 @@ class Stepper:
         self._active = ExitStack()
         self._acting: Acting
         self._saving = False
+        self._clock: CompileClock | None = None
         self.parted = 1
 
     def __enter__(self) -> Stepper:
@@ -71,10 +73,20 @@ class Stepper:
         self._active.enter_context(_training(self._base))
         if any(run.config.gradient_checkpointing is True for run in self._runs):
             self._save_activations()
+        if any(run.config.torch_compile for run in self._runs):
+            try:
+                self._clock = self._active.enter_context(compiled_layers(self._base))
+            except BaseException:
+                self._active.close()  # Nobody leaves what was never entered.
+                raise
         return self
 
     def __exit__(self, *_error: object) -> None:
         self._active.close()
+
+    def compile_seconds(self) -> float:
+        """Return how long it compiled since the last call."""
+        return 0.0 if self._clock is None else self._clock.taken()
 
     def gradients(self, runs: Sequence[AdapterRun]) -> dict[AdapterRun, Gradients | LangmergeError]:
         """Compute the gradients of the next step of each of these adapters.
