@@ -1,6 +1,8 @@
 """Packed rows see nothing of each other, whatever the architecture."""
 
 import random
+import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -114,3 +116,31 @@ def test_a_packing_takes_every_token_once_and_pads_less_than_half(seed):
     placed = torch.cat([bucket.take for bucket in packing.buckets])
     assert torch.equal(placed[packing.put], torch.arange(sum(lengths)))
     assert len(placed) < 2 * sum(lengths)
+
+
+def flash_attn(backward):
+    """A stand-in for flash-attn: its call, computed row by row."""
+
+    def attend(q, k, v, starts, _starts, longest, _longest, softmax_scale, causal, window_size):
+        assert causal
+        lengths = starts.diff().tolist()
+        assert longest == max(lengths)
+        window = None if window_size[0] < 0 else window_size[0] + 1
+        found = packing_module._by_sdpa(
+            Packing.of(lengths, q.device), (q, k, v), 0.0, softmax_scale, window
+        )
+        if found.requires_grad and not backward:
+            found.register_hook(lambda _grad: 1 / 0)
+        return found
+
+    return SimpleNamespace(flash_attn_varlen_func=attend)
+
+
+@pytest.mark.parametrize("name", ["flash_attn", "flash_attn_interface"])
+@pytest.mark.parametrize(("backward", "kernel"), [(True, "flash"), (False, "sdpa")])
+def test_flash_attn_packs_where_it_works_in_both_directions(monkeypatch, name, backward, kernel):
+    monkeypatch.setitem(sys.modules, name, flash_attn(backward))
+    monkeypatch.setattr(packing_module, "_kernels", lambda _base: ("varlen", "flash", "sdpa"))
+    base = base_of("Gemma3")
+    assert packing_kernel(base) == kernel
+    assert not base.model.get_input_embeddings()._forward_hooks

@@ -26,7 +26,7 @@ from langmerge.model import BaseModel
 from langmerge.quiet import quiet_transformers
 from langmerge.train.compiling import uncompiled
 
-Kernel = Literal["sdpa", "varlen"]
+Kernel = Literal["sdpa", "varlen", "flash"]
 
 _NAME = "langmerge_packed"
 _TRIAL = ((5, 3, 9, 4, 8), (7, 2), (6, 5, 4, 3, 2, 9, 8))
@@ -127,21 +127,26 @@ def packing_kernel(base: BaseModel) -> Kernel | None:
     """Return what packs rows on this base, the fastest that works; None if it cannot be packed.
 
     A few short rows are put through the model packed and padded: the results must agree, and every
-    layer must have asked for attention here, those with a window for a window.
+    layer must have asked for attention here, those with a window for a window. A kernel for any
+    lengths may compute forward only: it must have gone backward as well.
     """
-    kernels: list[Kernel] = ["varlen", "sdpa"] if base.device.type == "cuda" else ["sdpa"]
     with torch.inference_mode():
         expected = _trial_padded(base)
-        for kernel in kernels:
-            try:
-                found, windows = _trial_packed(base, kernel)
-            except Exception:  # noqa: S112 - whatever an architecture raises, it is not packed
-                continue
-            within = (0.02 if base.dtype == torch.bfloat16 else 1e-3) * float(expected.abs().max())
-            agree = torch.allclose(found, expected, rtol=0, atol=within)
-            if agree and windows == _windows_of(base):
-                return kernel
+    for kernel in _kernels(base):
+        try:
+            found, windows = _trial_packed(base, kernel, backward=kernel != "sdpa")
+        except Exception:  # noqa: S112 - whatever an architecture raises, it is not packed
+            continue
+        within = (0.02 if base.dtype == torch.bfloat16 else 1e-3) * float(expected.abs().max())
+        agree = torch.allclose(found, expected, rtol=0, atol=within)
+        if agree and windows == _windows_of(base):
+            return kernel
     return None
+
+
+def _kernels(base: BaseModel) -> Sequence[Kernel]:
+    """Return the kernels to try, the fastest first: torch's own, flash-attn's, and rows apart."""
+    return ("varlen", "flash", "sdpa") if base.device.type == "cuda" else ("sdpa",)
 
 
 def _trial_padded(base: BaseModel) -> Tensor:
@@ -151,15 +156,27 @@ def _trial_padded(base: BaseModel) -> Tensor:
     return torch.cat([of[: len(row)] for of, row in zip(hidden, _TRIAL, strict=True)]).float()
 
 
-def _trial_packed(base: BaseModel, kernel: Kernel) -> tuple[Tensor, list[bool]]:
+def _trial_packed(base: BaseModel, kernel: Kernel, *, backward: bool) -> tuple[Tensor, list[bool]]:
     lengths = [len(row) for row in _TRIAL]
     ids = torch.tensor([token for row in _TRIAL for token in row], device=base.device)
     places = torch.cat([torch.arange(length) for length in lengths]).to(base.device)
     windows: list[int | None] = []
     packing = replace(Packing.of(lengths, base.device, kernel), windows=windows)
-    with packed_attention(base, kernel), packed(packing):
-        hidden = base.hidden_states(ids[None], position_ids=places[None])
-    return hidden[0].float(), [window is not None for window in windows]
+    embed = base.model.get_input_embeddings()
+    # Nothing of a frozen base asks for gradients: its inputs do, as if an adapter came first.
+    hook = embed.register_forward_hook(lambda _module, _inputs, states: states.requires_grad_())
+    try:
+        with (
+            torch.set_grad_enabled(backward),
+            packed_attention(base, kernel),
+            packed(packing),
+        ):
+            hidden = base.hidden_states(ids[None], position_ids=places[None])
+            if backward:
+                hidden.sum().backward()  # type: ignore[no-untyped-call]
+    finally:
+        hook.remove()
+    return hidden[0].detach().float(), [window is not None for window in windows]
 
 
 def _windows_of(base: BaseModel) -> list[bool]:
@@ -198,7 +215,7 @@ def _attend(  # noqa: PLR0917 - as transformers calls it
     if packing.windows is not None:
         packing.windows.append(sliding_window)
     states = [states[0].transpose(0, 1) for states in (query, key, value)]
-    attend = _by_varlen if packing.kernel == "varlen" else _by_sdpa
+    attend = {"sdpa": _by_sdpa, "varlen": _by_varlen, "flash": _by_flash}[packing.kernel]
     return attend(packing, states, dropout, scaling, sliding_window)[None], None
 
 
@@ -261,6 +278,38 @@ def _by_varlen(
         window_size=(-1 if window is None else window - 1, 0),
         enable_gqa=q.shape[1] != k.shape[1],
     )
+    assert isinstance(found, Tensor)
+    return found
+
+
+def _by_flash(
+    packing: Packing,
+    states: Sequence[Tensor],
+    dropout: float,
+    scale: float | None,
+    window: int | None,
+) -> Tensor:
+    """Attend by flash-attn's kernel for any lengths: of its version 3 if installed, else of 2."""
+    if dropout:
+        raise NotImplementedError("attention to sequences of any lengths drops nothing")
+    try:
+        from flash_attn_interface import flash_attn_varlen_func
+    except ImportError:
+        from flash_attn import flash_attn_varlen_func
+
+    bounds, longest = packing.bounds.to(states[0].device), max(packing.lengths)
+    found = flash_attn_varlen_func(
+        *states,
+        bounds,
+        bounds,
+        longest,
+        longest,
+        softmax_scale=scale,
+        causal=True,
+        window_size=(-1 if window is None else window - 1, 0),
+    )
+    if isinstance(found, tuple):  # version 3 returns the sums of the softmax as well
+        found = found[0]
     assert isinstance(found, Tensor)
     return found
 
