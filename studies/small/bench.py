@@ -9,8 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from projects import Study
 from raw import Record, write_json
+from setups import Study
 
 from langmerge import Adapter, merge
 from langmerge.data import Row, read_rows

@@ -14,8 +14,8 @@ from typing import Any
 
 from bench import Bench, MissingResultError, Opened
 from forms import ADDED, REFERENCES, TEST_RECIPES, WITHHELD, Recipe, auto_names
-from projects import Study
 from raw import Record
+from setups import Study
 
 from langmerge import Adapter
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from bench import Bench, MissingResultError, OutOfTimeError
 from forms import FORMS, METRICS, Form
 from parts import PARTS, Part
-from projects import Study
+from setups import Study
 
 HERE = Path(__file__).parent
 MORE_TO_DO, FAILED = 3, 4
