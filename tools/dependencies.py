@@ -33,6 +33,7 @@ PURPOSES: Mapping[str, str] = {
     "language-id": "the share of outputs in the wrong language",
     "lm-eval": "tasks of lm-evaluation-harness",
     "segmenters": "words of Japanese, Chinese and Thai for ROUGE",
+    "quantized": "training over a base in 4 bits",
     "vllm": "generation by vLLM, on a GPU",
     "quickstart": "`langmerge quickstart`: Gemma 3 270M from PyPI",
     "report": "figures as PNG and SVG: `langmerge report --images`",

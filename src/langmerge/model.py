@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,12 +13,18 @@ from typing import Any, Literal
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Cache
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, Cache
 from transformers.pytorch_utils import Conv1D
 
 from langmerge.adapter import Adapter
 from langmerge.base import ResolvedBase
-from langmerge.errors import AdapterError, BaseModelError, StorageError, did_you_mean
+from langmerge.errors import (
+    AdapterError,
+    BaseModelError,
+    MissingExtraError,
+    StorageError,
+    did_you_mean,
+)
 from langmerge.gguf_conversion import convert_gguf
 from langmerge.quiet import quiet_transformers
 
@@ -144,6 +151,7 @@ def load_base(
     dtype: Dtype = "auto",
     *,
     device_map: str | Mapping[str, str | int] | None = None,
+    load_in_4bit: bool = False,
 ) -> BaseModel:
     """Load a base model and its tokenizer, frozen and in eval mode; no remote code is run.
 
@@ -155,17 +163,26 @@ def load_base(
         dtype: `auto` is bfloat16 on a GPU and float32 on a CPU.
         device_map: spreads the layers over several devices, as accelerate does (`auto`, or a device
             for each module); adapters are trained over it, but not folded into it. None: `device`.
+        load_in_4bit: rounds the weights of linear layers but the head to bitsandbytes' NF4 (QLoRA,
+            https://arxiv.org/abs/2305.14314) and computes in `dtype`; adapters are trained over
+            it, but not folded into it.
 
     Raises:
         BaseModelError: if it cannot be loaded, or is no causal language model with plain weights.
+        MissingExtraError: if bitsandbytes is asked for and not installed.
     """
     place = torch.device(_best_device() if device == "auto" else device)
     if dtype == "auto":
         dtype = "float32" if place.type == "cpu" else "bfloat16"
+    quantization = _in_4bit(dtype) if load_in_4bit else {}
+    if load_in_4bit and device_map is None:
+        device_map = str(place)  # Weights are rounded where they come to be.
     tokenizer = load_tokenizer(resolved)
     with _loading(resolved) as source:
+        _refuse_quantized(AutoConfig.from_pretrained(**source), resolved)
         model: Any = AutoModelForCausalLM.from_pretrained(
             **source,
+            **quantization,
             dtype=getattr(torch, dtype),
             use_safetensors=True,
             device_map=device_map,
@@ -173,6 +190,8 @@ def load_base(
     _refuse_unfit(model, tokenizer, resolved)
     if device_map is None:
         model = model.to(place)
+    if load_in_4bit:
+        _keep_gradients(model)
     base = BaseModel(model.requires_grad_(False).eval(), tokenizer, resolved)
     refuse_unknown_head(base)
     return base
@@ -230,12 +249,40 @@ def _best_device() -> str:
     return "cuda" if rank is None else f"cuda:{rank}"
 
 
-def _refuse_unfit(model: Any, tokenizer: Any, resolved: ResolvedBase) -> None:
-    if getattr(model.config, "quantization_config", None):
+def _in_4bit(dtype: str) -> dict[str, Any]:
+    """Return what `from_pretrained` needs to round linear layers to 4 bits while it loads."""
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise MissingExtraError("bitsandbytes", "quantized", "train.load_in_4bit")
+    nf4: Any = BitsAndBytesConfig  # untyped
+    compute = getattr(torch, dtype)
+    return {
+        "quantization_config": nf4(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=compute
+        )
+    }
+
+
+def _keep_gradients(model: Any) -> None:
+    """Keep bitsandbytes from repacking weights where no gradient is needed at the moment.
+
+    In eval mode it does so on CPUs with AVX512-BF16, and the layer stays so: no gradient passes
+    through it any more, without an error.
+    """
+    for module in model.modules():
+        if getattr(module, "support_avx512bf16_for_cpu", False):
+            module.support_avx512bf16_for_cpu = False
+
+
+def _refuse_quantized(config: Any, resolved: ResolvedBase) -> None:
+    """Raise if a checkpoint holds quantized weights: what they were rounded from is needed."""
+    if getattr(config, "quantization_config", None):
         raise BaseModelError(
             f"base {resolved.name}: its weights are quantized, so no adapter can be added to "
             f"them; use the checkpoint it was quantized from"
         )
+
+
+def _refuse_unfit(model: Any, tokenizer: Any, resolved: ResolvedBase) -> None:
     rows = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > rows:
         raise BaseModelError(
@@ -336,6 +383,11 @@ def _adapted(base: BaseModel, adapter: Adapter) -> Iterator[tuple[str, nn.Module
                 f"{adapter.source}: '{name}' is a {type(module).__name__} in the base; "
                 f"expected a linear layer or an embedding"
             )
+        if not weight.is_floating_point():
+            raise AdapterError(
+                f"{adapter.source}: '{name}' is quantized in the base in memory, and a change is "
+                f"added to plain weights; load the base without load_in_4bit"
+            )
         change = (shape.out_features, shape.in_features)
         change = change[::-1] if isinstance(module, Conv1D) else change
         if change != weight.shape:
@@ -402,3 +454,14 @@ def held_together(base: BaseModel) -> dict[str, int]:
 def is_linear(module: nn.Module) -> bool:
     """Whether a module multiplies by a matrix: a linear layer, or GPT-2's transposed one."""
     return isinstance(module, nn.Linear | Conv1D)
+
+
+def features(module: nn.Module) -> tuple[int, int]:
+    """Return how many outputs and inputs a linear module has.
+
+    The shape of its weight does not say so where that is quantized, which packs it.
+    """
+    if isinstance(module, Conv1D):
+        return int(module.nf), int(module.nx)
+    assert isinstance(module, nn.Linear)
+    return module.out_features, module.in_features

@@ -413,6 +413,8 @@ class Project(Settings):
         return self.release.recipe or next(iter(self.merge))
 
 
+_OF_THE_BASE = ("dtype", "load_in_4bit")
+"""Training settings that say how the base is loaded."""
 _SHAPE = LoraSettings.model_fields.keys() - {"lora_dropout"}
 """What of an adapter's settings those that merge with an ancestor have in common with it."""
 
@@ -449,8 +451,10 @@ def _check_known(given: Any, known: Any, where: str, what: str) -> None:
 
 def _check_override(where: str, section: type[Settings], overrides: Mapping[str, Any]) -> None:
     """Raise if overrides of a section are wrong, by the section's own rules."""
-    if section is TrainConfig and "dtype" in overrides:
-        raise ValueError(f"{where}.dtype: all languages share one base; set train.dtype instead")
+    if section is TrainConfig and (own := [key for key in _OF_THE_BASE if key in overrides]):
+        raise ValueError(
+            f"{where}.{own[0]}: all languages share one base; set train.{own[0]} instead"
+        )
     try:
         section(**overrides)
     except ValidationError as error:

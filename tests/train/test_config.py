@@ -47,6 +47,9 @@ def test_what_a_key_holds_stays_the_same_while_later_options_are_off():
     }
     on = TrainConfig(eval_steps=5, early_stopping_patience=2).effective()
     assert set(on) - set(off) == {"eval_steps", "early_stopping_patience"}
+    quantized = TrainConfig(load_in_4bit=True).effective()
+    assert set(quantized) - set(off) == {"load_in_4bit"}
+    assert quantized["load_in_4bit"] is True
 
 
 def test_early_stopping_needs_measurements():

@@ -13,6 +13,7 @@ from langmerge.adapter import Adapter
 from langmerge.data import Row, read_rows
 from langmerge.encoding import Encoder
 from langmerge.examples import Presenter
+from langmerge.memory import release_memory
 from langmerge.model import BaseModel, folded, load_base
 from langmerge.plan import Decision, Job, Planner
 from langmerge.plan.graph import data_id
@@ -40,6 +41,8 @@ Made = Callable[[Decision, Produced | Exception], None]
 class Bench:
     """Loads the base model on first use and keeps one adapter folded in.
 
+    Where trainings need the base in 4 bits and all else needs it plain, one of both is in memory.
+
     Attributes:
         planner: knows the facts of the jobs that others need.
         project: the project.
@@ -49,7 +52,7 @@ class Bench:
     def __init__(self, planner: Planner, base: BaseModel | None = None) -> None:
         """Set up for a plan; with the plan's base, if it is in memory already."""
         self.planner, self.project, self.store = planner, planner.project, planner.store
-        self._base = base
+        self._base, self._in_4bit = base, False
         self._folded: str | None = None
         self._folding = ExitStack()
 
@@ -71,16 +74,36 @@ class Bench:
             BaseModelError: if the base cannot be loaded.
             StorageError: if the store has no adapter of that digest.
         """
-        if self._base is None:
-            self._base = load_base(self.planner.base, dtype=self.project.train.dtype)
+        base = self._resident(in_4bit=False)
         if adapter != self._folded:
             self._folding.close()
             self._folded = None
             if adapter is not None:
-                self._folding.enter_context(
-                    folded(self._base, Adapter.load(self.store.object(adapter)))
-                )
+                self._folding.enter_context(folded(base, Adapter.load(self.store.object(adapter))))
             self._folded = adapter
+        return base
+
+    def training_base(self) -> BaseModel:
+        """Return the base that adapters are trained over, none folded in.
+
+        Raises:
+            BaseModelError: if the base cannot be loaded.
+            MissingExtraError: if it is to be in 4 bits, and bitsandbytes is not installed.
+        """
+        if self.project.train.load_in_4bit:
+            return self._resident(in_4bit=True)
+        return self.base_with(None)
+
+    def _resident(self, *, in_4bit: bool) -> BaseModel:
+        """Return the base, loaded if need be, after the other one is freed."""
+        if self._base is not None and self._in_4bit != in_4bit:
+            self._folding.close()
+            self._folded = self._base = None
+            release_memory()
+        if self._base is None:
+            dtype = self.project.train.dtype
+            self._base = load_base(self.planner.base, dtype=dtype, load_in_4bit=in_4bit)
+            self._in_4bit = in_4bit
         return self._base
 
     def rows(self, task: str, language: str, split: str) -> tuple[Row, ...]:

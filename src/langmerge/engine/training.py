@@ -115,7 +115,7 @@ class _Unit:
 
     def _train(self, names: Iterable[str]) -> None:
         train_adapters(
-            self._bench.base_with(None),
+            self._bench.training_base(),
             [self._asked[name].lesson for name in names],
             grouping=self._bench.project.train.grouping,
             checkpoint_seconds=CHECKPOINT_SECONDS,
@@ -193,7 +193,7 @@ def _start(bench: Bench, job: Job, document: Mapping[str, Any]) -> Adapter | Non
         return Adapter.load(bench.store.object(document[ANCESTOR]))
     if document.get("init") == SEPARATE:
         lora, language = bench.project.adapter_for(job.language), job.language or ""
-        return separate_start(bench.base_with(None), lora, job.seed or 0, language)
+        return separate_start(bench.training_base(), lora, job.seed or 0, language)
     return None
 
 
@@ -241,7 +241,7 @@ def _examples(
     bench: Bench, job: Job, rows: Mapping[str, tuple[Row, ...]], config: TrainConfig
 ) -> list[Example]:
     """Return rows as the model is to learn them."""
-    encoder = Encoder(bench.base_with(None).tokenizer, config.max_length)
+    encoder = Encoder(bench.training_base().tokenizer, config.max_length)
     return [
         example
         for code, of in rows.items()
@@ -268,7 +268,7 @@ def _kept(bench: Bench, result: TrainResult, asked: _Asked, billed: Mapping[str,
         "micro_batch_size": result.micro_batch_size,
         "flops": result.flops,
         **({"compile_seconds": round(result.compile_seconds, 3)} if result.compile_seconds else {}),
-        **_utilization(result, bench.base_with(None)),
+        **_utilization(result, bench.training_base()),
         **billed,
     }
     facts = {"rows": rows, "steps": result.steps}

@@ -102,12 +102,15 @@ def section_of(project: Project, best: Trial) -> str:
 
 @dataclass
 class _Trainer:
-    """Trains and measures combined models over one resident base."""
+    """Trains and measures combined models over one resident base.
+
+    None loads it for each job, which keeps the one in 4 bits and the plain one apart.
+    """
 
     workspace: Workspace
     tasks: tuple[str, ...]
     facts: Mapping[str, Mapping[str, Any]]
-    base: Base
+    base: Base | None
     ledger: Ledger
     tell: Callable[[str], None]
 
@@ -219,7 +222,9 @@ def sweep_combined(
         workspace,
         chosen,
         facts,
-        load_base(workspace.base, dtype=project.train.dtype),
+        None
+        if project.train.load_in_4bit
+        else load_base(workspace.base, dtype=project.train.dtype),
         Ledger(workspace.store.root),
         lambda what: tell(len(done) + len(failed), what) if tell is not None else None,
     )

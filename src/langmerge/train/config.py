@@ -116,6 +116,9 @@ class TrainConfig(Settings):
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto", description="of the frozen base; auto: float32 on a CPU, bfloat16 on a GPU"
     )
+    load_in_4bit: bool = Field(
+        default=False, description="train over the base's weights in 4 bits, for less memory"
+    )
 
     @model_validator(mode="after")
     def _some_steps(self) -> TrainConfig:
@@ -135,7 +138,9 @@ class TrainConfig(Settings):
     def effective(self) -> dict[str, Any]:
         """Return the settings that a training's result depends on, as JSON values."""
         # Options that are off are left out, so that what was trained before they came still counts.
-        off = frozenset() if self.early_stopping_patience else _EARLY_STOPPING
+        off = set() if self.early_stopping_patience else set(_EARLY_STOPPING)
+        if not self.load_in_4bit:
+            off.add("load_in_4bit")
         return self.model_dump(mode="json", exclude=set(NO_EFFECT | off))
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
-from langmerge.model import BaseModel, is_linear
+from langmerge.model import BaseModel, features, is_linear
 from langmerge.train.lora import Factors
 
 _PEAKS = {
@@ -57,8 +59,8 @@ def training_flops(base: BaseModel, factors: Factors, tokens: int, supervised: i
         supervised: tokens that went through the head.
     """
     head = base.model.get_output_embeddings()
-    linear: int = sum(
-        module.weight.numel()
+    linear = sum(
+        math.prod(features(module))
         for module in base.model.modules()
         if is_linear(module) and module is not head
     )

@@ -20,7 +20,7 @@ from transformers.pytorch_utils import Conv1D
 
 from langmerge.adapter import Adapter, LoraFactors
 from langmerge.errors import AdapterError, did_you_mean
-from langmerge.model import BaseModel, held_together, is_linear
+from langmerge.model import BaseModel, features, held_together, is_linear
 from langmerge.train.config import ALL_LINEAR, LoraSettings
 
 
@@ -99,10 +99,7 @@ def initial_factors(
     """
     factors = {}
     for name in target_modules(base, lora.target_modules):
-        module = base.module(name)
-        out_features, in_features = module.weight.shape  # type: ignore[misc]
-        if isinstance(module, Conv1D):
-            out_features, in_features = in_features, out_features
+        out_features, in_features = features(base.module(name))
         rank, scale = rank_and_scale(name, lora)
         a = torch.empty(rank, in_features)
         generator = torch.Generator().manual_seed(_seed_of(seed, name))
