@@ -101,3 +101,18 @@ def test_the_calculator_of_the_docs_computes_the_same(device: str) -> None:
     ours = forecast(asked, DEVICES[device])
     whole = {"initial", "initial_combined", "update"}
     assert found == pytest.approx({**asdict(ours), **{name: getattr(ours, name) for name in whole}})
+
+
+def test_a_cpu_is_forecast_within_a_third_of_measured_trainings() -> None:
+    """Five languages with Gemma 3 270M, `python benchmarks/training.py makespan`."""
+    results = Path(__file__).parents[1] / "benchmarks" / "results" / "training.json"
+    rows = json.loads(results.read_text(encoding="utf-8"))["rows"]
+    measured = [
+        (row["tokens"], row["rows"], row["device_seconds"])
+        for row in rows
+        if row["part"] == "makespan" and row["way"] == "sequential"
+    ]
+    assert measured
+    for tokens, count, seconds in measured:
+        asked = work(GEMMA_270M, rows=count, tokens=tokens / (5 * count), epochs=1)
+        assert forecast(asked, DEVICES["cpu"]).sequential == pytest.approx(seconds, rel=0.34)

@@ -78,7 +78,7 @@ def _table(found: Forecast, work: Workload, device: str, price: float | None) ->
         ),
         notes=(
             f"An update saves {100 * found.saved:.0f}% of training the combined model again.",
-            "From a device's measured rate and floor, within a third; "
+            "From a device's measured rate and floor, within about a third; "
             "`langmerge plan` estimates a project from its own runs.",
         ),
     )
