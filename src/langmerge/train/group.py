@@ -152,7 +152,7 @@ def _way(base: BaseModel, lessons: Sequence[Lesson], grouping: Grouping) -> tupl
     if len(lessons) < 2:
         return "sequential", "one adapter"
     if grouping == "auto" and base.device.type == "cpu":
-        return "sequential", "a CPU is busy with one adapter"
+        return "sequential", "on a CPU, for the same bytes whatever trains beside"
     return None, "the faster of a few steps each way"
 
 
