@@ -32,7 +32,9 @@ def s3_server() -> Iterator[str]:
         with mock.patch.dict(os.environ, environment):
             import fsspec
 
-            fsspec.filesystem("s3", skip_instance_cache=True).mkdir(BUCKET)
+            # moto keeps one account a process: an earlier server has left its bucket.
+            s3 = fsspec.filesystem("s3", skip_instance_cache=True)
+            s3.makedirs(BUCKET, exist_ok=True)
             yield f"s3://{BUCKET}"
     finally:
         server.stop()
