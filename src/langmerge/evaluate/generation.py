@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
 from langmerge.encoding import Encoder
@@ -106,7 +107,12 @@ def _continuations(
         use_cache=True,
     )
     criteria = [_Newline(base.tokenizer, longest)] if stop_at_newline else []
-    with torch.inference_mode(), quiet_transformers(), _configured(base.model, config):
+    with (
+        torch.inference_mode(),
+        quiet_transformers(),
+        _configured(base.model, config),
+        _contiguous_inputs(base.model.get_output_embeddings()),
+    ):
         output = base.model.generate(
             input_ids=input_ids.to(base.device),
             attention_mask=attention.to(base.device),
@@ -129,6 +135,20 @@ def _configured(model: Any, config: GenerationConfig) -> Iterator[None]:
         yield
     finally:
         model.generation_config = original
+
+
+@contextmanager
+def _contiguous_inputs(head: nn.Module) -> Iterator[None]:
+    """Give the head contiguous inputs inside the block.
+
+    After a prompt, transformers passes a slice of the hidden states. For that shape and stride
+    torch's product copies the whole weight once for every row of the batch.
+    """
+    hook = head.register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(), *inputs[1:]))
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 class _Newline(StoppingCriteria):
