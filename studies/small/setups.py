@@ -76,7 +76,8 @@ class Study:
         """
         changed = bool(limits or without)
         data = f"data/{name if changed else 'all'}/{task}"
-        sizes = {"train": self.form.train, "dev": self.form.dev, "test": self.form.test}
+        form = self.form
+        sizes = {"train": form.train[task], "dev": form.dev[task], "test": form.test[task]}
         for language in languages:
             for split, size in sizes.items():
                 rows = pack_rows(self.packs, task, language, split)
