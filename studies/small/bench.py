@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from setups import Study
 
 from langmerge import Adapter, merge
 from langmerge.data import Row, read_rows
-from langmerge.encoding import Encoder
+from langmerge.encoding import Encoder, Example
 from langmerge.errors import MissingExtraError
 from langmerge.evaluate.predict import predict_rows, source
 from langmerge.evaluate.routing import identifier, predict_routed
@@ -25,6 +26,8 @@ from langmerge.plan import plan
 from langmerge.plan.graph import data_id, train_id
 from langmerge.store import Action
 from langmerge.tasks import Prediction, Task
+from langmerge.train import train_adapter
+from langmerge.train.config import LoraSettings, TrainConfig
 from langmerge.workspace import Workspace, open_workspace
 
 _ROUTING = ("languages", "adapter_bytes", "switch_seconds", "identify_seconds", "identifier")
@@ -59,6 +62,21 @@ class Opened:
         made = {d.job.id: d.result for d in plan(workspace.planner()) if d.result is not None}
         return cls(workspace, next(iter(workspace.project.tasks)), made)
 
+    @property
+    def languages(self) -> list[str]:
+        """The project's languages, in its order."""
+        return [*self.workspace.project.languages]
+
+    @property
+    def init(self) -> str:
+        """What the adapters start from."""
+        return self.workspace.project.adapter.init
+
+    @property
+    def has_ancestor(self) -> bool:
+        """Whether that is an ancestor."""
+        return self.workspace.project.has_ancestor
+
     def adapter(self, name: str, seed: int) -> Adapter:
         """Return the adapter of a language, or `combined`, or `ancestor`."""
         result = self.results.get(train_id(self.task, name, seed))
@@ -92,7 +110,18 @@ class Bench:
     @cached_property
     def _base(self) -> BaseModel:
         assert self._project is not None
-        return load_base(self._project.workspace.base)
+        workspace = self._project.workspace
+        return load_base(workspace.base, dtype=workspace.project.train.dtype)
+
+    def base(self, project: Opened) -> BaseModel:
+        """Return the base, which is that of all projects."""
+        self._project = project
+        return self._base
+
+    def examples(self, project: Opened, language: str, split: str) -> list[Example]:
+        """Return the rows of a split as a model trains on them."""
+        presenter = self._presenter(project, language)
+        return [presenter.training_example(row) for row in project.rows(language, split)]
 
     def ask(
         self,
@@ -169,6 +198,50 @@ class Bench:
             record.note(routing={**record.content["facts"].get("routing", {}), language: taken})
             self._keep_rows(project, task, language, found.predictions)
             record.put("test", "routed", language, answers(task, found.predictions, language))
+
+    def trained(
+        self,
+        project: Opened,
+        split: str,
+        shape: Mapping[str, Any],
+        changes: Mapping[str, Any],
+        seed: int,
+        *,
+        start: Adapter | None = None,
+        checkpoint_dir: Path | None = None,
+    ) -> Adapter:
+        """Return one adapter trained on a split of all languages.
+
+        Args:
+            project: has the rows and the settings.
+            split: whose rows.
+            shape: LoRA settings.
+            changes: training settings in place of the project's.
+            seed: of the run.
+            start: the adapter to continue.
+            checkpoint_dir: from where it goes on after `OutOfTimeError`; removed when it is done.
+
+        Raises:
+            OutOfTimeError: between two steps.
+        """
+        base = self.base(project)
+        languages = project.languages
+        own = project.workspace.project.train_for(None).model_dump(exclude_unset=True)
+        if checkpoint_dir is not None:
+            checkpoint_dir.mkdir(parents=True, exist_ok=True)
+        result = train_adapter(
+            base,
+            [example for code in languages for example in self.examples(project, code, split)],
+            LoraSettings(**shape),
+            TrainConfig(**{**own, **changes}),
+            seed,
+            start=start,
+            checkpoint_dir=checkpoint_dir,
+            on_step=lambda *_: self._refuse_late(),
+        )
+        if checkpoint_dir is not None:
+            shutil.rmtree(checkpoint_dir)
+        return result.adapter
 
     def merged(
         self,

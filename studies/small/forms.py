@@ -38,8 +38,8 @@ METRICS = {
 WITHHELD = ("topic", "en", "games")
 """The label that one language's training rows lack, in the test of the paper's explanation."""
 
-TEST_RECIPES = 12
-"""At most so many recipes are ever measured on test."""
+CROSSED: Recipe = {"method": "ties", "density": 1.0, "lambda": 1.5}
+"""How adapters of several tasks and languages are merged, chosen beforehand."""
 
 REFERENCES: Mapping[str, Recipe] = {
     "mean": {"method": "linear"},
@@ -50,8 +50,6 @@ REFERENCES: Mapping[str, Recipe] = {
     "pico": {"method": "pico"},
 }
 """Measured on test whatever dev says: what people would use without choosing."""
-
-_FEW_REFERENCES = {name: REFERENCES[name] for name in ("mean", "ties-1")}
 
 
 @dataclass(frozen=True)
@@ -65,6 +63,8 @@ class Form:
         seeds: of the first initialization; the first is also that of all other parts.
         candidates: the recipes among which dev chooses.
         init_candidates: likewise, for the other initializations; some of the candidates.
+        finalists: how many of the best with the first seed are asked with the others, too.
+        test_recipes: at most so many recipes are ever measured on test.
         adapter: LoRA settings.
         training: training settings.
         evaluation_tokens: in one forward pass.
@@ -75,6 +75,8 @@ class Form:
         updates: how many updates the upkeep part goes through.
         upkeep: rows of a language there: in the beginning, in an update, of test.
         tasks: the tasks; a run may be restricted to some of them.
+        combined_trials: other training settings of the combined model, by name.
+        alignment: those of the short training of a merge on dev rows.
         references: recipes that are measured on test whatever dev says.
         inits: what adapters start from; the first of them with every seed.
         languages: of every task.
@@ -86,6 +88,8 @@ class Form:
     seeds: tuple[int, ...]
     candidates: Mapping[str, Recipe]
     init_candidates: Mapping[str, Recipe]
+    finalists: int
+    test_recipes: int
     adapter: Mapping[str, Any]
     training: Mapping[str, Any]
     evaluation_tokens: int
@@ -96,6 +100,10 @@ class Form:
     updates: int
     upkeep: tuple[int, int, int]
     tasks: tuple[str, ...] = ("topic", "reasoning", "summarization", "sentiment")
+    combined_trials: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    alignment: Mapping[str, Any] = field(
+        default_factory=lambda: {"learning_rate": 2e-4, "num_train_epochs": 1}
+    )
     references: Mapping[str, Recipe] = field(default_factory=lambda: REFERENCES)
     inits: tuple[str, ...] = ("shared", "separate", "ancestor")
     languages: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: TASK_LANGUAGES)
@@ -144,6 +152,16 @@ def _few() -> dict[str, Recipe]:
     }
 
 
+def _fewer() -> dict[str, Recipe]:
+    """Return what `merge: auto` chooses among, and one or two methods more."""
+    names = (
+        "ties-1", "ties-0.5", "ties-0.2", "ties-1-x1.5", "ties-0.5-x0.7",
+        "mean", "mean-x1.5", "mean-x2", "dare-ties-0.8", "knots-ties-1", "knots-ties-0.5",
+        "knots-ties-1-x1.5", "tsv-m-x0.5", "iso-c-x0.5", "svc-x0.5", "pico", "wudi",
+    )  # fmt: skip
+    return {name: _few()[name] for name in names}
+
+
 def _many() -> dict[str, Recipe]:
     """Return all methods, at densities from 0.1 to 1 and several scales."""
     scales = (0.7, 1.0, 1.5, 2.0)
@@ -181,6 +199,8 @@ FORMS: Mapping[str, Form] = {
         seeds=(0, 1, 2),
         candidates=_many(),
         init_candidates=_few(),
+        finalists=40,
+        test_recipes=12,
         adapter={"r": 64, "lora_alpha": 64},
         training={
             "learning_rate": 2e-4,
@@ -195,6 +215,14 @@ FORMS: Mapping[str, Form] = {
         combined_curve=True,
         updates=10,
         upkeep=(1000, 100, 200),
+        combined_trials={
+            "half the rate": {"learning_rate": 1e-4},
+            "twice the rate": {"learning_rate": 4e-4},
+            "one epoch": {"num_train_epochs": 1},
+            "four epochs": {"num_train_epochs": 4},
+            "half the batch": {"per_device_train_batch_size": 8},
+            "four times the batch": {"per_device_train_batch_size": 64},
+        },
     ),
     "cpu": Form(
         # Questions and reviews are short, and 150 questions teach this model nothing.
@@ -202,8 +230,10 @@ FORMS: Mapping[str, Form] = {
         dev=_each(40, summarization=20),
         test=_each(120, summarization=80),
         seeds=(0, 1, 2),
-        candidates=_few(),
-        init_candidates=REFERENCES,
+        candidates=_fewer(),
+        init_candidates={n: _fewer()[n] for n in ("mean", "mean-x1.5", "ties-1", "ties-1-x1.5")},
+        finalists=4,
+        test_recipes=6,
         adapter={"r": 16, "lora_alpha": 32},
         training={
             "learning_rate": 1e-3,
@@ -221,35 +251,12 @@ FORMS: Mapping[str, Form] = {
         combined_curve=False,
         updates=10,
         upkeep=(60, 12, 40),
-    ),
-    "cpu-small": Form(
-        train=_each(60),
-        dev=_each(20),
-        test=_each(40),
-        seeds=(0, 1),
-        candidates={
-            **_FEW_REFERENCES,
-            **_grid("mean", "linear", (1.5,)),
-            **_grid("ties-1", "ties", (1.5,), density=1.0),
-            **_grid("ties-0.2", "ties", (1.0,), density=0.2),
+        references={name: REFERENCES[name] for name in ("mean", "ties-1")},
+        inits=("ancestor", "shared", "separate"),
+        combined_trials={
+            "half the rate": {"learning_rate": 5e-4},
+            "twice the batch": {"per_device_train_batch_size": 8},
         },
-        init_candidates=_FEW_REFERENCES,
-        adapter={"r": 16, "lora_alpha": 32},
-        training={
-            "learning_rate": 1e-3,
-            "num_train_epochs": 1,
-            "per_device_train_batch_size": 4,
-            **_LINEAR,
-        },
-        evaluation_tokens=4096,
-        added=1,
-        curve=(15, 60),
-        curve_languages=("sw",),
-        combined_curve=False,
-        updates=2,
-        upkeep=(30, 8, 20),
-        references=_FEW_REFERENCES,
-        languages=dict.fromkeys(TASK_LANGUAGES, ("en", "de", "zh")) | {"sentiment": ("en", "zh")},
     ),
     "tiny": Form(
         train=_each(8),
@@ -258,6 +265,8 @@ FORMS: Mapping[str, Form] = {
         seeds=(0, 1),
         candidates={**REFERENCES, **_grid("svc", "svc", (1.0,))},
         init_candidates=REFERENCES,
+        finalists=2,
+        test_recipes=12,
         adapter={"r": 4, "lora_alpha": 8},
         training={
             "learning_rate": 3e-2,
@@ -272,6 +281,7 @@ FORMS: Mapping[str, Form] = {
         combined_curve=False,
         updates=2,
         upkeep=(8, 2, 10),
+        combined_trials={"half the rate": {"learning_rate": 1.5e-2}},
         tasks=("reasoning", "sentiment", "topic"),
         languages={"topic": ("en", "de"), "reasoning": ("en", "de"), "sentiment": ("en", "zh")},
     ),

@@ -30,6 +30,8 @@ BLOCKS: Mapping[str, tuple[Callable[[Raw], str], str]] = {
     "heldout": (tables.heldout, "main"),
     "methods": (tables.methods, "main"),
     "inits": (tables.inits, "inits"),
+    "tuned": (tables.tuned, "tuned"),
+    "crossed": (tables.crossed, "crossed"),
     "withheld": (tables.withheld, "withheld"),
     "added": (tables.added, "added"),
     "curves": (tables.curves, "curves"),
@@ -45,7 +47,7 @@ def main() -> None:
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "findings.md")
     options = parser.parse_args()
     form = options.form or next((f for f in FORMS if (options.raw / f).is_dir()), "cpu")
-    raw = Raw(options.raw / form)
+    raw = Raw(options.raw / form, FORMS[form].inits[0])
     drawn = figures.draw_all(raw, options.page.parent / "images")
     page = options.page.read_text("utf-8")
     for name, (table, part) in BLOCKS.items():

@@ -16,16 +16,24 @@ from langmerge.statistics import Sample, Samples
 class Raw:
     """The raw results of one form."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, first: str = "shared") -> None:
+        """Open a form's folder.
+
+        Args:
+            folder: the folder.
+            first: the form's first initialization, whose files also hold the baselines.
+        """
         self.folder = folder
+        self.first = first
 
     @cached_property
     def tasks(self) -> list[str]:
         """The tasks that have results."""
         return [t for t in ("topic", "reasoning", "summarization", "sentiment") if self.seeds(t)]
 
-    def seeds(self, task: str, part: str = "shared") -> list[int]:
-        """The seeds whose results are there, in a part."""
+    def seeds(self, task: str, part: str | None = None) -> list[int]:
+        """The seeds whose results are there, in a part; by default the first initialization."""
+        part = part or self.first
         paths = (self.folder / task).glob(f"{part}-*.json")
         return sorted(int(p.stem.rpartition("-")[2]) for p in paths if _is_run(p.stem, part))
 

@@ -1,4 +1,4 @@
-"""langmerge projects made from the packs: all in one folder, so that they share one store."""
+"""langmerge projects made from the packs: a folder each, and one store that all share."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ from typing import Any
 import yaml
 from forms import PROMPTS, Form
 
+from langmerge.project import PROJECT_FILE
+
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 from packs import pack_rows, write_rows
+
+_STORE = ".langmerge"
 
 _TYPES: dict[str, dict[str, Any]] = {
     "topic": {"type": "classification"},
@@ -31,6 +35,10 @@ class Study:
     base: Path
     work: Path
     raw: Path
+
+    def path(self, name: str) -> Path:
+        """Return where a project's file is."""
+        return self.work / name / PROJECT_FILE
 
     def labels(self, task: str) -> list[str]:
         """Return a task's labels, the same for all of its languages; empty where it has none."""
@@ -65,7 +73,7 @@ class Study:
         """Write a project with its rows and return its file.
 
         Args:
-            name: of the file.
+            name: of its folder.
             task: the task.
             languages: its languages.
             seeds: by default the form's first.
@@ -74,6 +82,11 @@ class Study:
             limits: training rows by language, where fewer than the form's.
             without: a language, and the label that its training rows lack.
         """
+        folder = self.path(name).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        (self.work / _STORE).mkdir(exist_ok=True)
+        if not (folder / _STORE).exists():
+            (folder / _STORE).symlink_to(self.work / _STORE)
         changed = bool(limits or without)
         data = f"data/{name if changed else 'all'}/{task}"
         form = self.form
@@ -88,13 +101,13 @@ class Study:
         settings = {
             "base": str(self.base.resolve()),
             "languages": list(languages),
-            "tasks": {task: self.task_settings(task, data)},
+            "tasks": {task: self.task_settings(task, f"../{data}")},
             "adapter": {**self.form.adapter, **({} if init == "shared" else {"init": init})},
             "train": dict(self.form.training),
             "compare": ["combined"] if combined else [],
             "evaluate": {"batch_tokens": self.form.evaluation_tokens},
             "seeds": list(seeds or self.form.seeds[:1]),
         }
-        path = self.work / f"{name}.yaml"
+        path = self.path(name)
         path.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
         return path

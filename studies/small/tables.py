@@ -18,7 +18,10 @@ MARGIN = -1.5
 LEAST_RETENTION = 97.0
 """Per cent of the combined model's score under which a language is said to have lost."""
 
-_ORDER = ("base", "individual", "routed", "best-single", "ancestor", "combined")
+_ORDER = (
+    "base", "individual", "routed", "best-single", "ancestor", "combined", "combined-tuned",
+    "aligned",
+)  # fmt: skip
 
 
 def setup(raw: Raw) -> str:
@@ -26,7 +29,7 @@ def setup(raw: Raw) -> str:
     lines, machine = [], None
     for task in _tested(raw):
         seeds = raw.seeds(task)
-        record = raw.record(task, "shared", seeds[0])
+        record = raw.record(task, raw.first, seeds[0])
         languages = _languages(raw, task)
         rows = [len(record["test"]["combined"][code]) for code in languages]
         trained = [record["facts"]["costs"].get(code, {}).get("rows", "?") for code in languages]
@@ -76,13 +79,14 @@ def verdict(raw: Raw) -> str:
 
 
 def _against_ancestor(raw: Raw, task: str, ours: str) -> str:
-    """Compare with the ancestor's adapter alone, which has the first seed only."""
+    """Compare with the ancestor's adapter alone, which may have the first seed only."""
     ancestors = raw.models(task, "ancestor", _languages(raw, task)).get("ancestor", {})
     merged = models_of(raw, task)[ours]
     if not (common := sorted(ancestors.keys() & merged.keys())):
         return ""
-    first = common[0]
-    drawn = draw({"ancestor": {first: ancestors[first]}, ours: {first: merged[first]}})
+    drawn = draw(
+        {"ancestor": {s: ancestors[s] for s in common}, ours: {s: merged[s] for s in common}}
+    )
     return _difference(drawn, ours, "ancestor")
 
 
@@ -172,7 +176,7 @@ def methods(raw: Raw) -> str:
     """Return the best dev score of every method, task by task."""
     found: dict[str, dict[str, tuple[float, str]]] = {}
     for task in raw.tasks:
-        record = raw.record(task, "shared", raw.seeds(task)[0])
+        record = raw.record(task, raw.first, raw.seeds(task)[0])
         for name in record["recipes"]:
             model = f"merged:{name}"
             if _has_all_of_dev(raw, task, model):
@@ -192,7 +196,7 @@ def inits(raw: Raw) -> str:
     lines = []
     for task in raw.tasks:
         first = raw.seeds(task)[0]
-        for part in ("shared", "separate", "ancestor"):
+        for part in dict.fromkeys((raw.first, "shared", "separate", "ancestor")):
             models = models_of(raw, task, part)
             if combined := models_of(raw, task).get("combined"):
                 models["combined"] = combined
@@ -206,7 +210,7 @@ def inits(raw: Raw) -> str:
                 cells.append(value)
             against = _difference(drawn, f"merged:{picked['mean']}", "combined")
             lines.append([task, part, f"`{picked['mean']}`", *cells, against])
-    if not any(line[1] != "shared" for line in lines):
+    if not any(line[1] != raw.first for line in lines):
         return ""
     head = [
         "task", "init", "chosen on dev", "chosen", "TIES", "mean", "ancestor alone",
@@ -215,13 +219,46 @@ def inits(raw: Raw) -> str:
     return _table(head, lines)
 
 
+def tuned(raw: Raw) -> str:
+    """Return the combined model's dev scores with other settings, and which went to test."""
+    lines, names = [], []
+    for task in raw.tasks:
+        record = raw.record(task, raw.first, raw.seeds(task)[0])
+        trials = {
+            model.removeprefix("combined:"): float(np.mean([*scores.values()]))
+            for model, scores in record["dev"].items()
+            if model.startswith("combined:")
+        }
+        if "tuned" in record["facts"]:
+            names = names or [*trials]
+            cells = [f"{trials[name]:.1f}" if name in trials else "" for name in names]
+            lines.append([task, *cells, record["facts"]["tuned"]])
+    return _table(["task", *names, "chosen"], lines) if lines else ""
+
+
+def crossed(raw: Raw) -> str:
+    """Return merges of the same adapters over languages, over tasks, and over both."""
+    lines = []
+    for task in raw.tasks:
+        for seed in raw.seeds(task, "crossed")[:1]:
+            record = raw.record(task, "crossed", seed)
+            for code in record["facts"]["languages"]:
+                models = ("own", "over languages", f"over tasks: {code}", "over both")
+                answers = [record["test"].get(model, {}) for model in models]
+                if all(code in of for of in answers):
+                    values = [raw.value(task, code, of[code]) for of in answers]
+                    lines.append([task, code, *(f"{value:.1f}" for value in values)])
+    head = ["task", "language", "own adapter", "over languages", "over tasks", "over both"]
+    return _table(head, lines) if lines else ""
+
+
 def withheld(raw: Raw) -> str:
     """Return what happens to a label that one language's rows lack."""
     task = "topic"
     if not raw.seeds(task, "withheld"):
         return ""
     seed = raw.seeds(task, "withheld")[0]
-    record, control = raw.record(task, "withheld", seed), raw.record(task, "shared", seed)
+    record, control = raw.record(task, "withheld", seed), raw.record(task, raw.first, seed)
     _, language, label = record["facts"]["withheld"]
     pairs = {"chosen": f"merged:{_chosen(raw, task).get('mean')}", "ties-1": "merged:ties-1"}
     lines = []
@@ -299,7 +336,10 @@ CURVE_MODELS = {
     "merged without it": "TIES without it",
     "merged:equal": "TIES",
     "merged:by size": "TIES, weights by rows",
+    "merged:by gain": "TIES, weights by gain",
+    "merged:by norm": "TIES, weights by norm",
     "merged:protected": "TIES, protected",
+    "merged:donors": "TIES with two donors",
     "merged:chosen": "chosen for the others",
     "combined": "combined",
 }
@@ -320,7 +360,7 @@ def cost(raw: Raw) -> str:
     parts = []
     lines = []
     for task in raw.tasks:
-        record = raw.record(task, "shared", raw.seeds(task)[0])
+        record = raw.record(task, raw.first, raw.seeds(task)[0])
         costs = record["facts"].get("costs", {})
         own = [_seconds(costs[code]) for code in _languages(raw, task) if costs.get(code)]
         if own and costs.get("combined"):
@@ -348,7 +388,7 @@ def cost(raw: Raw) -> str:
 
 def _serving_line(raw: Raw, task: str) -> list[str]:
     """Return what routing by language takes, and how many rows' language is found; or nothing."""
-    routing = raw.record(task, "shared", raw.seeds(task)[0])["facts"].get("routing", {})
+    routing = raw.record(task, raw.first, raw.seeds(task)[0])["facts"].get("routing", {})
     languages = _languages(raw, task)
     if not languages or not routing.keys() >= set(languages):
         return []
@@ -386,20 +426,20 @@ def _update_line(row: Mapping[str, Any]) -> list[str]:
 
 def _languages(raw: Raw, task: str) -> list[str]:
     seeds = raw.seeds(task)
-    facts = raw.record(task, "shared", seeds[0])["facts"] if seeds else {}
+    facts = raw.record(task, raw.first, seeds[0])["facts"] if seeds else {}
     return sorted(facts.get("languages", ()))
 
 
-def models_of(raw: Raw, task: str, part: str = "shared") -> dict[str, Any]:
+def models_of(raw: Raw, task: str, part: str | None = None) -> dict[str, Any]:
     """Return every model that answered all languages of a task, by name and seed."""
     languages = _languages(raw, task)
-    return raw.models(task, part, languages) if languages else {}
+    return raw.models(task, part or raw.first, languages) if languages else {}
 
 
 def _chosen(raw: Raw, task: str) -> Mapping[str, Any]:
     """Return what dev chose; empty where it has not been asked to the end."""
     seeds = raw.seeds(task)
-    facts = raw.record(task, "shared", seeds[0])["facts"] if seeds else {}
+    facts = raw.record(task, raw.first, seeds[0])["facts"] if seeds else {}
     chosen: Mapping[str, Any] = facts.get("chosen", {})
     return chosen
 
@@ -424,13 +464,13 @@ def _with_left_out(text: str, raw: Raw, shown: Sequence[str]) -> str:
 
 def _has_all_of_dev(raw: Raw, task: str, model: str) -> bool:
     """Whether a model has its dev scores in all languages and with all seeds."""
-    of_seeds = [raw.record(task, "shared", s)["dev"].get(model, {}) for s in raw.seeds(task)]
+    of_seeds = [raw.record(task, raw.first, s)["dev"].get(model, {}) for s in raw.seeds(task)]
     languages = set(_languages(raw, task))
     return bool(languages) and all(set(scores) == languages for scores in of_seeds)
 
 
 def _dev_mean(raw: Raw, task: str, model: str) -> float:
-    records = [raw.record(task, "shared", seed) for seed in raw.seeds(task)]
+    records = [raw.record(task, raw.first, seed) for seed in raw.seeds(task)]
     return float(
         np.mean([np.mean([*r["dev"][model].values()]) for r in records if model in r["dev"]])
     )

@@ -148,7 +148,7 @@ def test_the_page_has_every_block_and_no_other(study):
 
 def test_a_run_may_be_restricted_to_some_tasks(study):
     run, forms = study("run"), study("forms")
-    form = run._restricted(forms.FORMS["cpu-small"], ["sentiment", "topic"])
+    form = run._restricted(forms.FORMS["cpu"], ["sentiment", "topic"])
     assert form.tasks == ("topic", "sentiment")
     with pytest.raises(SystemExit, match="no summarization; it has reasoning"):
         run._restricted(forms.FORMS["tiny"], ["summarization"])
@@ -339,7 +339,7 @@ def test_a_run_that_has_only_begun_is_left_out_and_named(study, tmp_path):
 
 def test_what_auto_would_choose_without_a_language(study):
     """Of equals the first; the language's own scores do not count; seeds are averaged."""
-    parts = study("parts")
+    choice = study("choice")
 
     class OfSeed:
         def __init__(self, dev):
@@ -349,9 +349,9 @@ def test_what_auto_would_choose_without_a_language(study):
         OfSeed({"ties-1": {"de": 70, "en": 80}, "mean": {"de": 70, "en": 75}}),
         OfSeed({"ties-1": {"de": 70, "en": 70}, "mean": {"de": 70, "en": 77}}),
     ]
-    found = parts.heldout_choices(records, ["ties-1", "mean"])
+    found = choice.heldout_choices(records, ["ties-1", "mean"])
     assert found == {"de": "mean", "en": "ties-1"}
-    assert parts.heldout_choices(records, []) == {}
+    assert choice.heldout_choices(records, []) == {}
 
 
 def test_forms_have_what_auto_has(study):

@@ -1,0 +1,26 @@
+"""The parts of the study: what each trains, merges and asks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from parts.added import added
+from parts.crossed import crossed
+from parts.curves import curves
+from parts.main import inits, main
+from parts.steps import Part
+from parts.trained import calibrated, tuned
+from parts.upkeep import upkeep
+from parts.withheld import withheld
+
+PARTS: Mapping[str, Part] = {
+    "main": main,
+    "calibrated": calibrated,
+    "withheld": withheld,
+    "upkeep": upkeep,
+    "added": added,
+    "curves": curves,
+    "inits": inits,
+    "crossed": crossed,
+    "tuned": tuned,
+}

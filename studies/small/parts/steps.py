@@ -1,0 +1,41 @@
+"""What parts are made of: named steps, and the trainings among them."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from bench import Bench, Opened
+from setups import Study
+
+from langmerge import Adapter
+from langmerge.plan.lock import LOCK_FILE
+
+Step = Callable[[], Iterator[list[str]]]
+"""Yields commands (trainings, which a time limit may stop), and does the rest between them."""
+
+Part = Callable[[Study, Bench], Iterator[tuple[str, Step]]]
+"""Yields named steps; whatever is in the raw results already is left alone."""
+
+
+def train(path: Path, pinned: Path | None = None) -> Iterator[list[str]]:
+    """Train a project's adapters, and its combined model.
+
+    Args:
+        path: the project file.
+        pinned: that of a project whose ancestor this one goes on with, as after adding a language.
+    """
+    lock = path.parent / LOCK_FILE
+    if pinned is not None and not lock.exists():
+        shutil.copy(pinned.parent / LOCK_FILE, lock)
+    program = "from langmerge.cli import main; main()"
+    command = [sys.executable, "-c", program, "run", "--only", "train", "--baselines"]
+    yield [*command, "--project", str(path)]
+
+
+def adapters_of(project: Opened, seed: int) -> tuple[list[Adapter], Adapter | None]:
+    """Return the languages' adapters, and what they started from where that is an ancestor."""
+    adapters = [project.adapter(code, seed) for code in project.languages]
+    return adapters, project.adapter("ancestor", seed) if project.has_ancestor else None
