@@ -56,19 +56,24 @@ def _calibrated(study: Study, bench: Bench, path: Path, seed: int) -> Iterator[l
     record, languages = record_of(study, project.task, project.init, seed), project.languages
     adapters, ancestor = adapters_of(project, seed)
 
-    def make() -> Adapter:
+    def make(name: str, bands: int) -> Adapter:
         found = calibrate(
             bench.base(project),
             dict(zip(languages, adapters, strict=True)),
             {code: bench.examples(project, code, "dev") for code in languages},
+            bands=bands,
             ancestor=ancestor,
         )
         recipe: dict[str, Any] = {"method": "task_arithmetic", "weights": list(found.weights)}
-        record.content["recipes"]["calibrated"] = recipe
-        record.note(calibrated={"before": found.before, "after": found.after, "rows": found.rows})
+        if found.layer_scales is not None:
+            recipe["layer_scales"] = list(found.layer_scales)
+        record.content["recipes"][name] = recipe
+        record.note(**{name: found.evidence(languages)})
         return bench.merged(adapters, recipe, seed, ancestor)
 
-    bench.ask(project, record, "merged:calibrated", make, on=(languages, "test"))
+    for name, bands in (("calibrated", 1), ("calibrated-bands", 3)):
+        fitted = partial(make, name, bands)
+        bench.ask(project, record, f"merged:{name}", fitted, on=(languages, "test"))
     yield from ()
 
 
