@@ -9,10 +9,10 @@ from typing import Any
 
 from bench import Bench, Opened
 from choice import best_of, chosen_recipe, dev_scores, record_of
-from langmerge.choose.calibrate import calibrate
 from setups import Study
 
 from langmerge import Adapter
+from langmerge.choose.calibrate import calibrate
 from parts.steps import Step, adapters_of, train
 
 
