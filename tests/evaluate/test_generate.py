@@ -71,3 +71,15 @@ def test_order_and_progress(tiny_base):
     assert len(found) == len(PROMPTS)
     assert seen[-1] == (4, 4)
     assert found[1] == generate(tiny_base, [PROMPTS[1]], 2)[0]
+
+
+def test_the_head_gets_contiguous_inputs(tiny_base):
+    """Of a slice of the hidden states, torch's product would copy the weight for every row."""
+    seen = []
+    head = tiny_base.model.get_output_embeddings()
+    watch = head.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].is_contiguous()))
+    generate(tiny_base, PROMPTS, 3)
+    watch.remove()
+    assert len(seen) >= 3
+    assert all(seen)
+    assert not head._forward_pre_hooks
