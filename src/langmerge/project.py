@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,6 +22,7 @@ from pydantic import (
 from langmerge.data.config import DataConfig, SplitName
 from langmerge.errors import MergeError, ProjectError, did_you_mean
 from langmerge.merging.auto import AUTO, check_auto
+from langmerge.merging.calibrated import CALIBRATED, ROWS, check_calibrated
 from langmerge.merging.schema import Recipe, check_recipe
 from langmerge.remote import check_url
 from langmerge.settings import Seeds, Settings, explain, load_yaml
@@ -89,9 +89,15 @@ class RecipeSettings(BaseModel):
     method: str
     """A method's name or alias; the method's own parameters stand beside it (`docs/methods`).
     `auto` has the recipe chosen on dev."""
-    weights: Literal["size", "gain", "norm"] | Mapping[str, float] | None = None
+    weights: Literal["size", "gain", "norm", "calibrated"] | Mapping[str, float] | None = None
     """By language, 1 where not given; or by a rule: by training rows, by what an adapter gains over
-    the base on dev, or by the inverse norm of the task vectors."""
+    the base on dev, by the inverse norm of the task vectors, or learned on dev (calibrated)."""
+    calibration_rows: int | None = Field(
+        default=None, ge=1, description="dev rows of a language that weights are learned on; 100"
+    )
+    calibration_bands: int | None = Field(
+        default=None, ge=1, description="bands of layers, each with a learned factor; 1"
+    )
     protect: Mapping[str, float] | None = None
     """By language: the share of its largest entries that keep sign and size; 0 where not given."""
     seed: int | None = Field(default=None, description="of random masks; the run's seed if absent")
@@ -99,10 +105,33 @@ class RecipeSettings(BaseModel):
     @model_validator(mode="after")
     def _fits_the_method(self) -> RecipeSettings:
         try:
-            self.checked()
+            found = self.checked()
+            if self.is_calibrated:
+                check_calibrated(found.method, self.model_extra or {})
         except MergeError as error:
             raise ValueError(str(error)) from None
+        for key in ("calibration_rows", "calibration_bands"):
+            if getattr(self, key) is not None and not self.is_calibrated:
+                raise ValueError(
+                    f"{found.method}: {key} says how calibrated weights are learned; "
+                    "add weights: calibrated, or leave it out"
+                )
         return self
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether the weights are learned on dev rows."""
+        return self.weights == CALIBRATED
+
+    @property
+    def rows_to_calibrate(self) -> int:
+        """How many dev rows of each language weights are learned on."""
+        return self.calibration_rows or ROWS
+
+    @property
+    def bands_to_calibrate(self) -> int:
+        """How many bands of layers have a learned factor."""
+        return self.calibration_bands or 1
 
     def checked(self, languages: Sequence[str] = (), seed: int = 0) -> Recipe:
         """Return the complete recipe for adapters in the order of `languages`.
@@ -291,8 +320,7 @@ class Project(Settings):
             for key, given in (("weights", recipe.weights), ("protect", recipe.protect)):
                 known = given if isinstance(given, Mapping) else {}
                 _check_known(known, self.languages, f"merge.{name}.{key}", "language")
-            if recipe.weights == "gain":
-                self._has_dev_for_gains(name)
+            self._has_dev_for_weights(name)
         _check_known([self.released_recipe], self.merge, "release.recipe", "recipe")
         return self
 
@@ -328,12 +356,19 @@ class Project(Settings):
                 "chooses on dev; add dev:, or take best-single out of compare:"
             )
 
-    def _has_dev_for_gains(self, recipe: str) -> None:
-        for task, language in product(self.tasks, self.languages):
-            if not self.has_dev(task, language):
+    def _has_dev_for_weights(self, recipe: str) -> None:
+        for task in self.tasks:
+            without = [code for code in self.languages if not self.has_dev(task, code)]
+            if self.merge[recipe].weights == "gain" and without:
                 raise ValueError(
                     f"merge.{recipe}.weights: gain is measured on dev, and tasks.{task}.data has "
-                    f"none of '{language}'; add dev:, or take size or norm"
+                    f"none of '{without[0]}'; add dev:, or take size or norm"
+                )
+            if self.merge[recipe].is_calibrated and len(without) == len(self.languages):
+                raise ValueError(
+                    f"merge.{recipe}.weights: calibrated weights are learned on dev, and "
+                    f"tasks.{task}.data has none of {', '.join(without)}; add dev: of one language "
+                    "at least, or take size or norm"
                 )
 
     def adapter_for(self, language: str | None) -> LoraSettings:

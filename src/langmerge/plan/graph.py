@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from langmerge.data.config import SplitName
+from langmerge.merging.calibrated import CALIBRATED
 from langmerge.project import ANCESTOR_NAME, COMBINED_NAME, CONTINUED_NAME, Project
 
 Kind = Literal["data", "train", "merge", "evaluate"]
@@ -167,7 +168,7 @@ def _needs_of_merge(project: Project, task: str, recipe: str, seed: int) -> tupl
     languages = tuple(project.languages)
     needs = [train_id(task, language, seed) for language in languages]
     weights = project.merge[recipe].weights
-    if project.chooses_on_dev(task, recipe) or weights == "size":
+    if project.chooses_on_dev(task, recipe) or weights in ("size", CALIBRATED):
         needs += [data_id(task, language) for language in languages]
     if weights == "gain":
         needs += [evaluate_id(task, BASE, language, None, "dev") for language in languages]

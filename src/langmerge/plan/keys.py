@@ -12,6 +12,8 @@ from typing import Any
 from langmerge.base import ResolvedBase
 from langmerge.merging.auto import AUTO, CANDIDATES, default_recipe
 from langmerge.merging.auto import VERSION as AUTO_VERSION
+from langmerge.merging.calibrated import CALIBRATED
+from langmerge.merging.calibrated import VERSION as CALIBRATION_VERSION
 from langmerge.plan.graph import (
     ANCESTOR,
     BASE,
@@ -201,8 +203,12 @@ def _merge_document(
     if recipe.method == AUTO:
         recipe = default_recipe(recipe, len(languages))
     own: dict[str, Any] = {"weights": None}
+    learned: dict[str, Any] = {}
     if project.merge[job.recipe].weights == "norm":
         own["weights"] = "norm"
+    if project.merge[job.recipe].is_calibrated:
+        own["weights"] = CALIBRATED
+        learned = _calibration(job, project, base, facts)
     if recipe.weights is not None:
         own["weights"] = dict(zip(languages, recipe.weights, strict=True))
     if recipe.protect is not None:
@@ -210,7 +216,29 @@ def _merge_document(
     return {
         "adapters": adapters,
         "recipe": {**recipe.as_dict(), **own},
+        **learned,
         **_descent(job, project, facts),
+    }
+
+
+def _calibration(
+    job: Job, project: Project, base: ResolvedBase, facts: Mapping[str, Facts]
+) -> dict[str, Any]:
+    """Return what, beside the adapters, weights that are learned on dev depend on."""
+    assert job.recipe is not None
+    settings, languages = project.merge[job.recipe], list(project.languages)
+    task = project.tasks[job.task]
+    return {
+        "dev": _dev_digests(facts, job.task, languages),
+        "calibration": {
+            "version": CALIBRATION_VERSION,
+            "rows": settings.rows_to_calibrate,
+            "bands": settings.bands_to_calibrate,
+            "base": base.identity(),
+            "task": {code: task.identity(code) for code in languages},
+            "max_length": {code: project.train_for(code).max_length for code in languages},
+            "dtype": project.train.dtype,
+        },
     }
 
 

@@ -1,4 +1,4 @@
-"""What a recipe says by a rule, as values: weights of data, gains or vectors; what `auto` chose."""
+"""What a recipe says by a rule, as values: weights of data, gains or vectors; what dev decided."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def complete(
 ) -> Recipe:
     """Return the recipe by which a task's adapters are merged, nothing in it left to a rule.
 
-    As `resolved`, with the weights of `norm` too; `auto` is what it chose on dev, or, where there
-    is nothing to choose by or no choice yet, its default.
+    As `resolved`, with the weights of `norm` too, and those that the merge learned on dev; `auto`
+    is what it chose on dev, or, where there is nothing to choose by or no choice yet, its default.
 
     Args:
         project: the project.
@@ -63,6 +63,10 @@ def complete(
         ancestor = adapter(ANCESTOR) if project.has_ancestor else None
         norms = _norms(map(adapter, project.languages), ancestor)
         return replace(found, weights=by_inverse_norm(norms))
+    if project.merge[recipe].is_calibrated:
+        made = dict(_fact(facts, merge_id(task, recipe, seed), "recipe", recipe))
+        weights = [made["weights"][language] for language in project.languages]
+        return check_recipe(made.pop("method"), {**made, "weights": weights}, len(weights))
     return found
 
 
@@ -72,9 +76,10 @@ def resolved(project: Project, task: str, recipe: str, seed: int, facts: Facts) 
     - `size`: by training rows;
     - `gain`: by what each language's adapter gains over the base on its dev rows;
     - `norm`: by the inverse of the task vectors' norms, which only their tensors tell: no weights
-      are returned yet (see `complete`).
+      are returned yet (see `complete`);
+    - `calibrated`: learned on dev rows by the merge itself, so none are returned either.
 
-    Weights have the mean 1, and none is less than a twentieth.
+    Weights have the mean 1, and none is less than a twentieth; those learned on dev may be any.
 
     Args:
         project: the project.

@@ -120,13 +120,13 @@ class Merges:
     def _stored(self, recipe: Recipe, task: str) -> Path | None:
         """Return the folder of the same merge made by a run; None where there is none."""
         for name in self._project.merge:
-            if self.recipe(Choice(name), task).as_dict() == recipe.as_dict():
-                try:
+            try:
+                if self.recipe(Choice(name), task).as_dict() == recipe.as_dict():
                     return self._models.select(
                         task, next(iter(self._project.languages)), merged(name)
                     ).adapter
-                except ProjectError:  # not made yet
-                    continue
+            except ProjectError:  # not made yet
+                continue
         return None
 
 

@@ -75,9 +75,13 @@ class Ground:
         found = complete(project, self.tasks[0], recipe, self.seed, facts=self.facts, store=store)
         if settings.method == AUTO:
             return {key: value for key, value in found.as_dict().items() if value is not None}
-        own = settings.model_dump(exclude_none=True)
+        own = settings.model_dump(
+            exclude={"calibration_rows", "calibration_bands"}, exclude_none=True
+        )
         if isinstance(settings.weights, str):
             own["weights"] = dict(zip(self.languages, found.weights or (), strict=True))
+        if settings.is_calibrated and found.layer_scales:
+            own["layer_scales"] = list(found.layer_scales)
         return own
 
     def adapters(self) -> dict[str, dict[str, str]]:

@@ -13,6 +13,7 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from langmerge.markdown import Alignment, code, code_block, escape, table
+from langmerge.merging.auto import AUTO
 from langmerge.project import Project
 from langmerge.tables import METRIC_NAMES
 from langmerge.tasks import Task
@@ -185,10 +186,13 @@ def prompt_blocks(task: Task | None, languages: list[str]) -> Iterator[str]:
 
 
 def _recipe_of(release: Release, task_name: str) -> dict[str, Any]:
-    """Return the recipe of a task's model; where `auto` chose it, what it chose."""
+    """Return the recipe of a task's model; where dev decided a part of it, with what it decided."""
     recipe = dict(release.recipe)
     chosen = recipe.pop("chosen", {}).get(task_name)
-    return recipe if chosen is None else {**recipe, **chosen, "chosen by": recipe["method"]}
+    if chosen is None:
+        return recipe
+    by = recipe["method"] if recipe["method"] == AUTO else f"weights: {recipe['weights']}"
+    return {**recipe, **chosen, "chosen by": by}
 
 
 def _recipe(release: Release, task_name: str) -> str:

@@ -193,7 +193,7 @@ def _candidate(workspace: Workspace) -> Candidate:
         if "recipe" in planner.facts[job]
     }
     return Candidate(
-        # What `auto` chose, task by task, is told beside its name.
+        # What was chosen or learned on dev, task by task, is told beside the rule's name.
         recipe={"name": recipe, **document["recipe"], **({"chosen": chosen} if chosen else {})},
         seed=seed,
         base={"name": base.name, **base.identity()},
