@@ -27,6 +27,14 @@ from langmerge.train.batches import Sampler, supervised
 from langmerge.train.config import TrainConfig
 from langmerge.train.schedule import learning_rate
 
+_EPOCHS = 3
+_LEAST_STEPS = 50
+"""A step moves a weight by no more than its learning rate: of a few rows, three passes would not
+get it anywhere."""
+_BETAS = (0.8, 0.9)
+"""AdamW's. Its usual memory of a thousand steps is longer than all of these: the large gradients of
+the first few would slow down the rest."""
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -71,8 +79,8 @@ def calibrate(
     *,
     bands: int = 1,
     ancestor: Adapter | None = None,
-    epochs: int = 3,
-    batch_size: int = 8,
+    epochs: int | None = None,
+    batch_size: int = 4,
     rate: float = 0.05,
     on_progress: Callable[[int, int, str], None] | None = None,
 ) -> Calibration:
@@ -97,7 +105,8 @@ def calibrate(
         bands: of layers, each with a learned factor on the sum (a recipe's `layer_scales`).
         ancestor: what the adapters started from: their differences to it are weighed, and it is
             added.
-        epochs: passes over the language with the most examples.
+        epochs: passes over the language with the most examples; 3 if not given, or as many as it
+            takes for 50 steps, fewer of which may end before the weights are where they should be.
         batch_size: examples of each language in a step.
         rate: the highest learning rate.
         on_progress: called with (steps done, steps in all, the loss of the last one).
@@ -108,7 +117,7 @@ def calibrate(
         AdapterError: if an adapter does not fit the base, or holds NaN or infinity.
     """
     started = time.monotonic()
-    if not adapters or bands < 1 or epochs < 1 or batch_size < 1:
+    if min(len(adapters), bands, batch_size, 1 if epochs is None else epochs) < 1:
         raise MergeError(
             f"calibrate: found {len(adapters)} adapters, bands {bands}, epochs {epochs} and "
             f"batch_size {batch_size}, expected at least 1 of each"
@@ -119,13 +128,14 @@ def calibrate(
         code: Sampler([example.length for example in of], batch_size, seed=0)
         for code, of in used.items()
     }
-    steps = epochs * (per_epoch := max(s.steps_per_epoch for s in samplers.values()))
+    per_epoch = max(sampler.steps_per_epoch for sampler in samplers.values())
+    steps = per_epoch * (epochs or max(_EPOCHS, math.ceil(_LEAST_STEPS / per_epoch)))
     schedule = TrainConfig(learning_rate=rate, lr_scheduler_type="cosine")
     of = [adapters[code] for code in order]
-    with Combination(base, of, bands=bands, ancestor=ancestor, size=batch_size) as combination:
+    with Combination(base, of, bands=bands, ancestor=ancestor) as combination:
         values = combination.values
         learned = [values.weights, values.bands] if bands > 1 else [values.weights]
-        optimizer = torch.optim.AdamW(learned, lr=rate, weight_decay=0.0)
+        optimizer = torch.optim.AdamW(learned, lr=rate, betas=_BETAS, weight_decay=0.0)
         tried = [_Tried.of(combination, used)]
         for step in range(steps):
             optimizer.param_groups[0]["lr"] = learning_rate(schedule, step, steps)

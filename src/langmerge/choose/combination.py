@@ -102,7 +102,7 @@ class Combination:
         *,
         bands: int = 1,
         ancestor: Adapter | None = None,
-        size: int = 8,
+        size: int = 16,
     ) -> None:
         check_mergeable(adapters, ancestor)
         for adapter in adapters:
