@@ -124,8 +124,9 @@ def test_from_raw_results_to_tables(study, tmp_path):
 
 @pytest.mark.timeout(1500)
 @pytest.mark.skipif(not LONG, reason="takes minutes; LANGMERGE_STUDY=long or LANGMERGE_CI=long")
-def test_from_packs_to_tables(packs, tiny_base_folder, tmp_path):
-    raw, parts = tmp_path / "raw", ("main", "inits", "added", "curves", "withheld")
+def test_from_packs_to_tables(study, packs, tiny_base_folder, tmp_path):
+    raw = tmp_path / "raw"
+    parts = [name for name in study("parts").PARTS if name != "upkeep"]
     arguments = arguments_for(packs, tiny_base_folder, tmp_path)
     selected = [part for name in parts for part in ("--part", name)]
     found = run("run.py", *arguments, "--minutes", "9", *selected, cache=tmp_path / "cache")
