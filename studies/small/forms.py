@@ -132,7 +132,7 @@ def _few() -> dict[str, Recipe]:
     """Return one or two recipes of every family."""
     return {
         **REFERENCES,
-        **_grid("mean", "linear", (1.5, 2.0)),
+        **_grid("mean", "linear", (0.5, 1.5, 2.0)),
         **_grid("ties-1", "ties", (1.5,), density=1.0),
         **_grid("ties-0.2", "ties", (1.0, 1.5), density=0.2),
         **_grid("ties-0.5", "ties", (1.0, 0.7), density=0.5),
@@ -156,10 +156,11 @@ def _fewer() -> dict[str, Recipe]:
     """Return what `merge: auto` chooses among, and one or two methods more."""
     names = (
         "ties-1", "ties-0.5", "ties-0.2", "ties-1-x1.5", "ties-0.5-x0.7",
-        "mean", "mean-x1.5", "mean-x2", "dare-ties-0.8", "knots-ties-1", "knots-ties-0.5",
+        "mean", "mean-x0.5", "mean-x1.5", "mean-x2", "dare-ties-0.8", "knots-ties-1", "knots-ties-0.5",
         "knots-ties-1-x1.5", "tsv-m-x0.5", "iso-c-x0.5", "svc-x0.5", "pico", "wudi",
     )  # fmt: skip
-    return {name: _few()[name] for name in names}
+    few = _few()
+    return {name: few[name] for name in names}
 
 
 def _many() -> dict[str, Recipe]:
@@ -227,13 +228,16 @@ FORMS: Mapping[str, Form] = {
     "cpu": Form(
         # Questions and reviews are short, and 150 questions teach this model nothing.
         train=_each(150, reasoning=400, sentiment=400),
-        dev=_each(40, summarization=20),
-        test=_each(120, summarization=80),
+        dev={"topic": 60, "reasoning": 80, "summarization": 20, "sentiment": 120},
+        test={"topic": 200, "reasoning": 350, "summarization": 80, "sentiment": 400},
         seeds=(0, 1, 2),
         candidates=_fewer(),
-        init_candidates={n: _fewer()[n] for n in ("mean", "mean-x1.5", "ties-1", "ties-1-x1.5")},
-        finalists=2,
-        test_recipes=4,
+        init_candidates={
+            name: _fewer()[name]
+            for name in ("ties-1", "ties-1-x1.5", "mean", "mean-x0.5", "mean-x1.5", "iso-c-x0.5")
+        },
+        finalists=20,
+        test_recipes=6,
         adapter={"r": 16, "lora_alpha": 32},
         training={
             "learning_rate": 1e-3,
@@ -251,7 +255,7 @@ FORMS: Mapping[str, Form] = {
         combined_curve=False,
         updates=10,
         upkeep=(60, 12, 40),
-        references={"ties-1": REFERENCES["ties-1"]},
+        references={name: REFERENCES[name] for name in ("ties-1", "mean")},
         inits=("ancestor", "shared", "separate"),
         combined_trials={
             "half the rate": {"learning_rate": 5e-4},
