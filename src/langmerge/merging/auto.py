@@ -16,25 +16,18 @@ from langmerge.errors import MergeError
 from langmerge.merging.schema import Recipe, check_recipe
 
 AUTO = "auto"
-VERSION = 1
+VERSION = 2
 
 DEFAULT: Mapping[str, Any] = {"method": "ties", "density": 1.0}
 
 CANDIDATES: tuple[Mapping[str, Any], ...] = (
     # The default comes first: of equals the first is taken.
     DEFAULT,
-    {"method": "ties", "density": 0.5},
     {"method": "ties", "density": 0.2},
-    {"method": "ties", "density": 1.0, "lambda": 1.5},
-    {"method": "ties", "density": 0.5, "lambda": 0.7},
     {"method": "linear"},
-    {"method": "linear", "lambda": 1.5},
+    {"method": "linear", "lambda": 0.5},
     {"method": "linear", "lambda": 2.0},
-    {"method": "knots_ties"},
-    {"method": "knots_ties", "density": 0.5},
-    {"method": "tsv_m", "lambda": 0.5},
     {"method": "iso_c", "lambda": 0.5},
-    {"method": "pico"},
 )
 
 _TAKEN = ("rank", "seed")
