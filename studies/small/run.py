@@ -2,7 +2,7 @@
 
     python studies/small/run.py --form gpu --data PACKS
     python studies/small/run.py --form cpu --data PACKS --minutes 8
-    python studies/small/run.py --form cpu-small --data PACKS --part main --tasks sentiment topic
+    python studies/small/run.py --form cpu --data PACKS --part main --tasks sentiment topic
 
 Every call works for at most `--minutes`, keeps what it has, and exits with 3 if there is more to
 do (4 if something failed). Trainings are langmerge's own (`langmerge run --only train`, stopped at
