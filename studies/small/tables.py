@@ -24,6 +24,13 @@ _ORDER = (
 )  # fmt: skip
 
 
+_INITS = {
+    "shared": "one A for all languages",
+    "separate": "an A of each language's own",
+    "ancestor": "a common ancestor, trained for a short while on a share of all languages' rows",
+}
+
+
 def setup(raw: Raw) -> str:
     """Return what was run on what."""
     lines, machine = [], None
@@ -41,7 +48,8 @@ def setup(raw: Raw) -> str:
     versions = ", ".join(f"{name} {v}" for name, v in machine["versions"].items())
     device = machine["gpu"] or f"{machine['cores']} CPU cores"
     head = ["task", "measure", "rows of training / test", "seeds"]
-    text = f"{_table(head, lines)}\n\nMachine: {device}; {versions}; {machine['date']}."
+    start = f"Adapters start from: {_INITS[raw.first]}."
+    text = f"{_table(head, lines)}\n\n{start} Machine: {device}; {versions}; {machine['date']}."
     return _with_left_out(text, raw, _tested(raw))
 
 
