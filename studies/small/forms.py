@@ -133,10 +133,11 @@ def _few() -> dict[str, Recipe]:
     return {
         **REFERENCES,
         **_grid("mean", "linear", (0.5, 1.5, 2.0)),
-        **_grid("ties-1", "ties", (1.5,), density=1.0),
+        **_grid("ties-1", "ties", (0.5, 1.5), density=1.0),
         **_grid("ties-0.2", "ties", (1.0, 1.5), density=0.2),
         **_grid("ties-0.5", "ties", (1.0, 0.7), density=0.5),
-        **_grid("knots-ties-1", "knots_ties", (1.5,), density=1.0),
+        **_grid("dare-ties-0.8", "dare_ties", (0.5,), density=0.8),
+        **_grid("knots-ties-1", "knots_ties", (0.5, 1.5), density=1.0),
         **_grid("knots-ties-0.5", "knots_ties", (1.0,), density=0.5),
         **_grid("della-0.7", "della", (1.0,), density=0.7),
         **_grid("breadcrumbs", "breadcrumbs", (1.5,), density=0.85),
@@ -155,8 +156,9 @@ def _few() -> dict[str, Recipe]:
 def _fewer() -> dict[str, Recipe]:
     """Return what `merge: auto` chooses among, and one or two methods more."""
     names = (
-        "ties-1", "ties-0.5", "ties-0.2", "ties-1-x1.5", "mean", "mean-x0.5", "mean-x2",
-        "dare-ties-0.8", "knots-ties-1", "tsv-m-x0.5", "iso-c-x0.5", "svc-x0.5", "pico", "wudi",
+        "ties-1", "ties-1-x0.5", "ties-1-x1.5", "ties-0.5", "ties-0.2",
+        "mean", "mean-x0.5", "mean-x2", "dare-ties-0.8", "dare-ties-0.8-x0.5",
+        "knots-ties-1", "knots-ties-1-x0.5", "tsv-m-x0.5", "iso-c-x0.5", "svc-x0.5", "pico", "wudi",
     )  # fmt: skip
     few = _few()
     return {name: few[name] for name in names}

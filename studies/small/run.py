@@ -22,7 +22,8 @@ from pathlib import Path
 
 from bench import Bench, MissingResultError, OutOfTimeError
 from forms import FORMS, METRICS, Form
-from parts import PARTS, Part
+from parts import PARTS
+from parts.steps import Part
 from setups import Study
 
 HERE = Path(__file__).parent

@@ -181,15 +181,15 @@ def heldout(raw: Raw) -> str:
 
 
 def methods(raw: Raw) -> str:
-    """Return the best dev score of every method, task by task."""
+    """Return the best dev score of every method with the first seed, which sees all of them."""
     found: dict[str, dict[str, tuple[float, str]]] = {}
     for task in raw.tasks:
-        record = raw.record(task, raw.first, raw.seeds(task)[0])
-        for name in record["recipes"]:
-            model = f"merged:{name}"
-            if _has_all_of_dev(raw, task, model):
-                method = _method(record["recipes"][name])
-                score = (_dev_mean(raw, task, model), name)
+        record, languages = raw.record(task, raw.first, raw.seeds(task)[0]), _languages(raw, task)
+        for name, recipe in record["recipes"].items():
+            scores = record["dev"].get(f"merged:{name}", {})
+            if languages and scores.keys() == set(languages):
+                method = _method(recipe)
+                score = (float(np.mean([*scores.values()])), name)
                 of_method = found.setdefault(method, {})
                 of_method[task] = max(of_method.get(task, (-1.0, "")), score)
     lines = [
@@ -468,13 +468,6 @@ def _with_left_out(text: str, raw: Raw, shown: Sequence[str]) -> str:
     missing = [task for task in raw.tasks if task not in shown]
     note = f"*Left out, not complete yet: {', '.join(missing)}.*" if missing else ""
     return "\n\n".join(part for part in (text, note) if part)
-
-
-def _has_all_of_dev(raw: Raw, task: str, model: str) -> bool:
-    """Whether a model has its dev scores in all languages and with all seeds."""
-    of_seeds = [raw.record(task, raw.first, s)["dev"].get(model, {}) for s in raw.seeds(task)]
-    languages = set(_languages(raw, task))
-    return bool(languages) and all(set(scores) == languages for scores in of_seeds)
 
 
 def _dev_mean(raw: Raw, task: str, model: str) -> float:
