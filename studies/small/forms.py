@@ -230,7 +230,7 @@ FORMS: Mapping[str, Form] = {
         # Questions and reviews are short, and 150 questions teach this model nothing.
         train=_each(150, reasoning=400, sentiment=400),
         dev={"topic": 40, "reasoning": 40, "summarization": 16, "sentiment": 80},
-        test={"topic": 120, "reasoning": 150, "summarization": 50, "sentiment": 250},
+        test={"topic": 120, "reasoning": 150, "summarization": 40, "sentiment": 200},
         seeds=(0, 1, 2),
         candidates=_fewer(),
         init_candidates={
