@@ -32,8 +32,10 @@ def s3_server() -> Iterator[str]:
         with mock.patch.dict(os.environ, environment):
             import fsspec
 
-            # moto keeps one account a process: an earlier server has left its bucket.
+            # fsspec keeps file systems, and those of an earlier server still ask that one.
+            fsspec.get_filesystem_class("s3").clear_instance_cache()
             s3 = fsspec.filesystem("s3", skip_instance_cache=True)
+            # moto keeps one account a process: an earlier server has left its bucket.
             s3.makedirs(BUCKET, exist_ok=True)
             yield f"s3://{BUCKET}"
     finally:
