@@ -102,6 +102,8 @@ def test_mistakes_are_named_with_line_and_fix(
         ("merge: {a: {method: ties, weights: {dee: 1}}}", "unknown language 'dee'"),
         ("merge: {a: {method: ties, protect: {dee: 1}}}", "unknown language 'dee'"),
         ("merge: {a: {method: mean, protect: {de: 1}}}", "protect needs a method that elects"),
+        ("merge: [mean, [ties]]", "found ['ties'] in the list, expected names of methods"),
+        ("merge: {method: [ties]}", "merge.method"),
         ("compare: [combinde]", "combined"),
         ("seeds: []", "seeds"),
         ("base: other", "'base' stands twice (also in line 1)"),

@@ -281,8 +281,13 @@ class Project(Settings):
         if isinstance(value, str):
             value = {value: {"method": value}}
         elif isinstance(value, list):
+            if wrong := [name for name in value if not isinstance(name, str)]:
+                raise ValueError(
+                    f"found {wrong[0]!r:.80} in the list, expected names of methods; write recipes "
+                    "with parameters as NAME: {method: ...}"
+                )
             value = {name: {"method": name} for name in value}
-        elif isinstance(value, Mapping) and "method" in value:
+        elif isinstance(value, Mapping) and isinstance(value.get("method"), str):
             value = {value["method"]: value}
         return value
 

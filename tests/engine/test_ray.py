@@ -135,7 +135,7 @@ def test_results_are_those_of_the_local_engine_though_a_worker_is_killed_as_for_
     assert kill.done
     assert len(deaths(project)) >= 1
     assert outputs(there) == local
-    assert workers() == []
+    wait_for(lambda: not workers(), 10)
     entries = read_ledger(project.parent / ".langmerge").entries
     keys = {action.key for action in there.actions().values()}
     assert sorted(entry.key for entry in entries if entry.is_finished) == sorted(keys)
