@@ -9,6 +9,9 @@ All are langmerge's own runs (`langmerge run --baselines`); the times are their 
 project goes through the same updates with `update.mode: continue`. The script can be killed and
 called again: finished jobs are kept. `--tiny` checks the whole thing in seconds with any base.
 
+With `--init ancestor` adapters start from a short training on a quarter of all languages' rows,
+which is part of the beginning's cost and stays as it is over all updates.
+
 With N languages and evaluating a language costing e of training it, an update that trains one of
 them and evaluates all saves at most 1 - (1 + N e) / (N + N e): the ceiling.
 """
@@ -37,9 +40,8 @@ from langmerge.results import RESULTS_FILE, Results
 TASK = "topic"
 LANGUAGES = ("de", "en", "fr", "ja", "zh")
 ADDED = "es"
-RECIPE = "ties"
 MAX_LENGTH = 256
-MODELS = (merged(RECIPE), COMBINED, COMBINED_CONTINUED)
+MODES = ("scratch", "continue")
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,23 @@ class Sizes:
     train: int
     new: int
     test: int
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a project is trained and merged.
+
+    Attributes:
+        mode: `update.mode`.
+        init: what adapters start from: `shared` or `ancestor`.
+        recipe: of the merge.
+        dtype: `train.dtype`.
+    """
+
+    mode: str
+    init: str
+    recipe: dict[str, Any]
+    dtype: str
 
 
 @dataclass(frozen=True)
@@ -87,6 +106,12 @@ def main() -> None:
     parser.add_argument("--train", type=int, default=60)
     parser.add_argument("--new", type=int, default=12)
     parser.add_argument("--test", type=int, default=40)
+    parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES, help="update.mode")
+    parser.add_argument("--init", choices=("shared", "ancestor"), default="shared")
+    parser.add_argument(
+        "--recipe", type=yaml.safe_load, default={"method": "ties"}, help="of the merge, as YAML"
+    )
+    parser.add_argument("--dtype", default="auto", help="of training")
     parser.add_argument("--tiny", action="store_true", help="a few rows and two updates")
     options = parser.parse_args()
     sizes = Sizes(options.train, options.new, options.test)
@@ -94,13 +119,14 @@ def main() -> None:
     if options.tiny:
         sizes, updates = Sizes(8, 2, 10), life(2)
     rows: list[dict[str, Any]] = []
-    for mode in ("scratch", "continue"):
-        project = Project(options.out / mode, options.packs, options.base, sizes, mode)
+    for mode in options.modes:
+        way = Way(mode, options.init, options.recipe, options.dtype)
+        project = Project(options.out / mode, options.packs, options.base, sizes, way)
         for row in project.live(updates):
             rows.append(row)
             print(_line(row), flush=True)
             if options.json:
-                _write(options.json, sizes, rows)
+                _write(options.json, sizes, way, rows)
 
 
 class Project:
@@ -111,12 +137,13 @@ class Project:
         packs: the data packs.
         base: the base model's checkpoint.
         sizes: of its data.
-        mode: `update.mode`. Baselines are measured with `scratch` only: they are the same.
+        way: how it goes. Baselines are measured with `scratch` only: they are the same.
     """
 
-    def __init__(self, folder: Path, packs: Path, base: Path, sizes: Sizes, mode: str) -> None:
+    def __init__(self, folder: Path, packs: Path, base: Path, sizes: Sizes, way: Way) -> None:
         self._folder, self._packs, self._base = folder, packs, base
-        self._sizes, self._mode = sizes, mode
+        self._sizes, self._way = sizes, way
+        self._merged = merged(way.recipe["method"])
         self._languages = list(LANGUAGES)
         self._seen: set[str] = set()
         self._train_rows = dict.fromkeys((*LANGUAGES, ADDED), sizes.train)
@@ -130,7 +157,12 @@ class Project:
                 self._train_rows[update.language] += self._sizes.new
             self._write()
             run = run_project(self._folder / "langmerge.yaml", baselines=True)
-            yield {"mode": self._mode, "update": update.name, **self._costs(run), **self._scores()}
+            yield {
+                "mode": self._way.mode,
+                "update": update.name,
+                **self._costs(run),
+                **self._scores(),
+            }
 
     def _write(self) -> None:
         labels = set()
@@ -155,7 +187,7 @@ class Project:
                     },
                 }
             },
-            "adapter": {"r": 16, "lora_alpha": 32},
+            "adapter": {"r": 16, "lora_alpha": 32, "init": self._way.init},
             "train": {
                 "learning_rate": 1e-3,
                 "num_train_epochs": 1,
@@ -163,10 +195,12 @@ class Project:
                 "lr_scheduler_type": "linear",
                 "warmup_ratio": 0.1,
                 "max_length": MAX_LENGTH,
+                "dtype": self._way.dtype,
+                **({"ancestor": {"share": 0.25}} if self._way.init == "ancestor" else {}),
             },
-            "update": {"mode": self._mode, "replay": 0.25},
-            "merge": {RECIPE: {"method": "ties", "density": 1.0}},
-            "compare": [COMBINED, COMBINED_CONTINUED] if self._mode == "scratch" else [],
+            "update": {"mode": self._way.mode, "replay": 0.25},
+            "merge": {self._way.recipe["method"]: self._way.recipe},
+            "compare": [COMBINED, COMBINED_CONTINUED] if self._way.mode == "scratch" else [],
             "evaluate": {"batch_tokens": 4096},
         }
         text = yaml.safe_dump(settings, sort_keys=False)
@@ -176,21 +210,22 @@ class Project:
         """Return the device-seconds of each part of an update, and what it saved."""
         parts: dict[str, float] = {}
         evaluations = 0
+        models = (self._merged, COMBINED, COMBINED_CONTINUED)
         for result in run.results.values():
             job, action = result.decision.job, result.action
             assert action is not None
             if action.key in self._seen:
                 continue
             self._seen.add(action.key)  # Not whether it ran just now: the script may be resumed.
-            model = job.model if job.model in MODELS else "adapters"
+            model = job.model if job.model in models else "adapters"
             part = f"{job.kind} {model}" if job.kind in ("train", "evaluate") else job.kind
             # A training that was killed and resumed took longer than its last process.
             ledger = action.ledger
             seconds = max(ledger["seconds"], ledger.get("training_seconds", 0))
             parts[part] = parts.get(part, 0.0) + seconds
-            evaluations += part == f"evaluate {merged(RECIPE)}"
+            evaluations += part == f"evaluate {self._merged}"
         found: dict[str, Any] = {"seconds": {name: round(s, 2) for name, s in parts.items()}}
-        ours = parts["train adapters"] + parts["merge"] + parts[f"evaluate {merged(RECIPE)}"]
+        ours = parts["train adapters"] + parts["merge"] + parts[f"evaluate {self._merged}"]
         found["update_seconds"] = round(ours, 2)
         for model in (COMBINED, COMBINED_CONTINUED):
             if f"train {model}" in parts:
@@ -200,7 +235,7 @@ class Project:
             count = len(self._languages)
             # Of the combined model's own training: the adapters' are smaller batches of it.
             e = (
-                parts[f"evaluate {merged(RECIPE)}"]
+                parts[f"evaluate {self._merged}"]
                 / evaluations
                 / (parts[f"train {COMBINED}"] / count)
             )
@@ -238,7 +273,7 @@ def _line(row: dict[str, Any]) -> str:
     )
 
 
-def _write(path: Path, sizes: Sizes, rows: list[dict[str, Any]]) -> None:
+def _write(path: Path, sizes: Sizes, way: Way, rows: list[dict[str, Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     machine = {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -247,7 +282,7 @@ def _write(path: Path, sizes: Sizes, rows: list[dict[str, Any]]) -> None:
         "python": platform.python_version(),
         "versions": {name: version(name) for name in ("langmerge", "torch", "transformers")},
     }
-    record = {"sizes": vars(sizes), "machine": machine, "rows": rows}
+    record = {"sizes": vars(sizes), "way": vars(way), "machine": machine, "rows": rows}
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 

@@ -21,7 +21,7 @@ TASK_LANGUAGES = {
 ADDED = {
     "topic": ("es", "da", "pl", "ko", "sk"),
     "summarization": ("es", "da", "pl", "ko", "sk"),
-    "reasoning": ("es", "sw", "ha", "yo", "hi"),
+    "reasoning": ("sw", "ha", "yo", "hi", "es"),
 }
 PROMPTS = {
     "topic": "{text}\nTopic:",

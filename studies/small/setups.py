@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,7 @@ class Study:
         combined: bool = False,
         limits: dict[str, int] | None = None,
         without: tuple[str, str] | None = None,
+        training: Mapping[str, Any] | None = None,
     ) -> Path:
         """Write a project with its rows and return its file.
 
@@ -81,6 +83,7 @@ class Study:
             combined: whether the combined model is trained, too.
             limits: training rows by language, where fewer than the form's.
             without: a language, and the label that its training rows lack.
+            training: settings in place of the form's.
         """
         folder = self.path(name).parent
         folder.mkdir(parents=True, exist_ok=True)
@@ -103,7 +106,7 @@ class Study:
             "languages": list(languages),
             "tasks": {task: self.task_settings(task, f"../{data}")},
             "adapter": {**self.form.adapter, **({} if init == "shared" else {"init": init})},
-            "train": dict(self.form.training),
+            "train": {**self.form.training, **(training or {})},
             "compare": ["combined"] if combined else [],
             "evaluate": {"batch_tokens": self.form.evaluation_tokens},
             "seeds": list(seeds or self.form.seeds[:1]),

@@ -62,7 +62,6 @@ def verdict(raw: Raw) -> str:
         # The lower bound of a two-sided 90% interval.
         lower = merged.mean.minus(combined.mean).interval(0.90).low
         kept = merged.mean.per_cent_of(combined.mean).interval()
-        alone = _against_ancestor(raw, task, ours)
         lines.append(
             [
                 task,
@@ -70,32 +69,34 @@ def verdict(raw: Raw) -> str:
                 f"{merged.mean.observed:.1f}",
                 f"{combined.mean.observed:.1f}",
                 _difference(drawn, ours, "combined"),
+                _against(raw, task, ours, "combined-tuned"),
                 "?" if lower is None else f"{lower:+.1f}: {'yes' if lower > MARGIN else 'no'}",
                 f"{kept.value:.1f}% ({_pair(kept)})",
                 _lost(merged, combined),
                 _difference(drawn, ours, "best-single"),
-                alone,
+                _against(raw, task, ours, "ancestor"),
             ]
         )
     head = [
         "task", "recipe", "merged", "combined", "difference (95%)",
-        f"one-sided 95% bound; above {MARGIN:g}?", "keeps (95%)",
+        "minus combined tuned (95%)", f"one-sided 95% bound; above {MARGIN:g}?", "keeps (95%)",
         f"languages under {LEAST_RETENTION:g}%", "minus best-single (95%)",
         "minus the ancestor alone (95%)",
     ]  # fmt: skip
     return _with_left_out(_table(head, lines) if lines else "", raw, _tested(raw))
 
 
-def _against_ancestor(raw: Raw, task: str, ours: str) -> str:
-    """Compare with the ancestor's adapter alone, which may have the first seed only."""
-    ancestors = raw.models(task, "ancestor", _languages(raw, task)).get("ancestor", {})
-    merged = models_of(raw, task)[ours]
-    if not (common := sorted(ancestors.keys() & merged.keys())):
+def _against(raw: Raw, task: str, ours: str, other: str) -> str:
+    """Compare with a model that may have been asked with some of the seeds only."""
+    models = models_of(raw, task)
+    part = raw.models(task, "ancestor", _languages(raw, task)) if other == "ancestor" else models
+    theirs, merged = part.get(other, {}), models[ours]
+    if not (common := sorted(theirs.keys() & merged.keys())):
         return ""
     drawn = draw(
-        {"ancestor": {s: ancestors[s] for s in common}, ours: {s: merged[s] for s in common}}
+        {name: {s: of[s] for s in common} for name, of in ((other, theirs), (ours, merged))}
     )
-    return _difference(drawn, ours, "ancestor")
+    return _difference(drawn, ours, other)
 
 
 def scores(raw: Raw) -> str:

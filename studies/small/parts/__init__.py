@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from parts.added import added
+from parts.calibrated import calibrated
 from parts.crossed import crossed
 from parts.curves import curves
 from parts.main import inits, main
 from parts.steps import Part
-from parts.trained import calibrated, tuned
+from parts.tuned import tuned
 from parts.upkeep import upkeep
 from parts.withheld import withheld
 

@@ -10,23 +10,12 @@ from bench import Bench, Opened
 from choice import best_of, chosen, dev_scores, finalists, record_of, seeds_of
 from setups import Study
 
-from parts.steps import Step, adapters_of, train
+from parts.steps import Step, adapters_of, first_projects, train
 
 
 def main(study: Study, bench: Bench) -> Iterator[tuple[str, Step]]:
     """Yield every task with the first initialization: train, choose on dev, report on test."""
-    form = study.form
-    paths = {
-        task: study.project(
-            f"{task}-{form.inits[0]}",
-            task,
-            form.languages[task],
-            seeds=form.seeds,
-            init=form.inits[0],
-            combined=True,
-        )
-        for task in form.tasks
-    }
+    form, paths = study.form, first_projects(study)
     for task, path in paths.items():
         yield f"main/{task}: train", partial(train, path)
     for split, measure in (("dev", _dev), ("test", _test), ("routed", _routed)):

@@ -20,6 +20,22 @@ Part = Callable[[Study, Bench], Iterator[tuple[str, Step]]]
 """Yields named steps; whatever is in the raw results already is left alone."""
 
 
+def first_projects(study: Study) -> dict[str, Path]:
+    """Write the projects with the form's first initialization, and return them by task."""
+    form = study.form
+    return {
+        task: study.project(
+            f"{task}-{form.inits[0]}",
+            task,
+            form.languages[task],
+            seeds=form.seeds,
+            init=form.inits[0],
+            combined=True,
+        )
+        for task in form.tasks
+    }
+
+
 def train(path: Path, pinned: Path | None = None) -> Iterator[list[str]]:
     """Train a project's adapters, and its combined model.
 

@@ -1,0 +1,115 @@
+"""The combined model, searched; and adapters trained by what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bench import Bench, MissingResultError, Opened
+from choice import best_of, dev_scores, record_of
+from forms import auto_names
+from setups import Study
+
+from langmerge import Adapter
+from parts.steps import Step, adapters_of, first_projects, train
+
+
+def tuned(study: Study, bench: Bench) -> Iterator[tuple[str, Step]]:
+    """Yield the combined model with other settings, and adapters trained by the best of them.
+
+    Settings and the merge are chosen on dev with the first seed, and go to test with all.
+    """
+    for task, path in first_projects(study).items():
+        if study.form.combined_trials:
+            yield f"tuned/{task}: train", partial(train, path)
+            yield f"tuned/{task}: dev", partial(_tuned, study, bench, path)
+            for seed in study.form.seeds:
+                step = partial(_with_the_best, study, bench, path, seed)
+                yield f"tuned/{task}: test, seed {seed}", step
+            yield f"tuned/{task}: train adapters", partial(_train_by_the_best, study, path)
+            for seed in study.form.seeds:
+                step = partial(_merged_by_the_best, study, bench, path, seed)
+                yield f"tuned/{task}: merge, seed {seed}", step
+
+
+def _tuned(study: Study, bench: Bench, path: Path) -> Iterator[list[str]]:
+    """Ask the combined model of the first seed on dev, trained by every setting."""
+    project, seed = Opened.of(path), study.form.seeds[0]
+    record, languages = record_of(study, project.task, project.init, seed), project.languages
+    for name, changes in _trials(study).items():
+        model = f"combined:{name}"
+        record.content["recipes"][model] = dict(changes)
+        make = partial(_combined, study, bench, project, changes, seed)
+        bench.ask(project, record, model, make, on=(languages, "dev"))
+    record.note(tuned=best_of(dev_scores([record], "combined:")))
+    yield from ()
+
+
+def _with_the_best(study: Study, bench: Bench, path: Path, seed: int) -> Iterator[list[str]]:
+    """Ask the combined model of a seed on test, trained by the setting that dev chose."""
+    project = Opened.of(path)
+    record = record_of(study, project.task, project.init, seed)
+    changes = _trials(study)[_best_setting(study, project)]
+    make = partial(_combined, study, bench, project, changes, seed)
+    bench.ask(project, record, "combined-tuned", make, on=(project.languages, "test"))
+    yield from ()
+
+
+def _train_by_the_best(study: Study, path: Path) -> Iterator[list[str]]:
+    yield from train(_tuned_project(study, path))
+
+
+def _merged_by_the_best(study: Study, bench: Bench, path: Path, seed: int) -> Iterator[list[str]]:
+    """Ask merges of adapters that were trained by the setting that dev chose."""
+    project, first = Opened.of(_tuned_project(study, path)), study.form.seeds[0]
+    record, languages = record_of(study, project.task, "tuned", seed), project.languages
+    adapters, ancestor = adapters_of(project, seed)
+    for name in auto_names(study.form) if seed == first else ():
+        record.content["recipes"][name] = recipe = dict(study.form.candidates[name])
+        make = partial(bench.merged, adapters, recipe, seed, ancestor)
+        bench.ask(project, record, f"merged:{name}", make, on=(languages, "dev"))
+    best = best_of(dev_scores([record_of(study, project.task, "tuned", first)], "merged:"))
+    record.note(languages=languages, chosen=best)
+    make = partial(bench.merged, adapters, study.form.candidates[best], seed, ancestor)
+    bench.ask(project, record, f"merged:{best}", make, on=(languages, "test"))
+    for code, adapter in zip(languages, adapters, strict=True):
+        bench.ask(project, record, "individual", lambda a=adapter: a, on=([code], "test"))
+    yield from ()
+
+
+def _tuned_project(study: Study, path: Path) -> Path:
+    """Write the project whose adapters are trained by the setting that dev chose."""
+    project, form = Opened.of(path), study.form
+    return study.project(
+        f"{project.task}-tuned",
+        project.task,
+        form.languages[project.task],
+        seeds=form.seeds,
+        init=project.init,
+        training=_trials(study)[_best_setting(study, project)],
+    )
+
+
+def _best_setting(study: Study, project: Opened) -> str:
+    record = record_of(study, project.task, project.init, study.form.seeds[0])
+    best: str | None = record.content["facts"].get("tuned")
+    if best is None:
+        raise MissingResultError(f"the combined model's settings for {project.task}")
+    return best
+
+
+def _trials(study: Study) -> Mapping[str, Mapping[str, Any]]:
+    return {"as it is": {}, **study.form.combined_trials}
+
+
+def _combined(
+    study: Study, bench: Bench, project: Opened, changes: Mapping[str, Any], seed: int
+) -> Adapter:
+    """Return the combined model of a seed with some settings changed."""
+    if not changes:
+        return project.adapter("combined", seed)
+    parts = (project.task, *map(str, changes.values()), str(seed))
+    folder = study.work / "tuned" / "-".join(parts)
+    return bench.trained(project, "train", study.form.adapter, changes, seed, checkpoint_dir=folder)
