@@ -41,7 +41,7 @@ def finalists(study: Study, task: str, init: str, seed: int) -> Mapping[str, Rec
     candidates = candidates_of(form, init)
     if seed == form.seeds[0]:
         return candidates
-    scores = dev_scores([record_of(study, task, init, form.seeds[0])], "merged:")
+    scores = _scores_of(candidates, [record_of(study, task, init, form.seeds[0])])
     if not scores.keys() >= candidates.keys():
         raise MissingResultError(f"dev scores of {task} ({init}) with the first seed")
     best = sorted(scores, key=lambda name: -_mean(scores[name]))[: form.finalists]
@@ -57,7 +57,7 @@ def chosen(study: Study, task: str, init: str) -> dict[str, object]:
     """
     form = study.form
     records = [record_of(study, task, init, seed) for seed in seeds_of(form, init)]
-    scores = dev_scores(records, "merged:")
+    scores = _scores_of(candidates_of(form, init), records)
     if not scores:
         raise MissingResultError(f"dev scores of {task} ({init}); run the part main first")
     by_mean, by_worst = (best_of(scores, by_worst=worst) for worst in (False, True))
@@ -96,6 +96,14 @@ def heldout_choices(records: Sequence[Record], names: Sequence[str]) -> dict[str
             names, key=lambda n: sum(of[f"merged:{n}"][code] for of in dev for code in others)
         )
     return found
+
+
+def _scores_of(
+    candidates: Mapping[str, Recipe], records: Sequence[Record]
+) -> dict[str, list[float]]:
+    """Return the dev scores of candidates, without merges that learned from dev."""
+    scores = dev_scores(records, "merged:")
+    return {name: of for name, of in scores.items() if name in candidates}
 
 
 def dev_scores(records: Sequence[Record], prefix: str) -> dict[str, list[float]]:

@@ -256,7 +256,7 @@ FORMS: Mapping[str, Form] = {
         combined_curve=False,
         updates=10,
         upkeep=(60, 12, 40),
-        references={"ties-1": REFERENCES["ties-1"]},
+        references={name: REFERENCES[name] for name in ("ties-1", "mean")},
         inits=("ancestor", "shared", "separate"),
         combined_trials={
             "half the rate": {"learning_rate": 5e-4},

@@ -30,6 +30,7 @@ BLOCKS: Mapping[str, tuple[Callable[[Raw], str], str]] = {
     "heldout": (tables.heldout, "main"),
     "methods": (tables.methods, "main"),
     "inits": (tables.inits, "inits"),
+    "calibrated": (tables.calibrated, "calibrated"),
     "tuned": (tables.tuned, "tuned"),
     "crossed": (tables.crossed, "crossed"),
     "withheld": (tables.withheld, "withheld"),

@@ -20,7 +20,6 @@ LEAST_RETENTION = 97.0
 
 _ORDER = (
     "base", "individual", "routed", "best-single", "ancestor", "combined", "combined-tuned",
-    "aligned",
 )  # fmt: skip
 
 
@@ -59,8 +58,6 @@ def verdict(raw: Raw) -> str:
     for task in _tested(raw):
         drawn, ours = draw(models_of(raw, task)), f"merged:{_chosen(raw, task)['mean']}"
         merged, combined = drawn[ours], drawn["combined"]
-        # The lower bound of a two-sided 90% interval.
-        lower = merged.mean.minus(combined.mean).interval(0.90).low
         kept = merged.mean.per_cent_of(combined.mean).interval()
         lines.append(
             [
@@ -70,7 +67,7 @@ def verdict(raw: Raw) -> str:
                 f"{combined.mean.observed:.1f}",
                 _difference(drawn, ours, "combined"),
                 _against(raw, task, ours, "combined-tuned"),
-                "?" if lower is None else f"{lower:+.1f}: {'yes' if lower > MARGIN else 'no'}",
+                _verdict(merged.mean.minus(combined.mean)),
                 f"{kept.value:.1f}% ({_pair(kept)})",
                 _lost(merged, combined),
                 _difference(drawn, ours, "best-single"),
@@ -88,22 +85,32 @@ def verdict(raw: Raw) -> str:
 
 def _against(raw: Raw, task: str, ours: str, other: str) -> str:
     """Compare with a model that may have been asked with some of the seeds only."""
+    difference = _minus(raw, task, ours, other)
+    return "" if difference is None else _points(difference)
+
+
+def _minus(raw: Raw, task: str, ours: str, other: str) -> Value | None:
+    """Return one model's mean minus another's over the seeds that both have; None without any."""
     models = models_of(raw, task)
-    part = raw.models(task, "ancestor", _languages(raw, task)) if other == "ancestor" else models
-    theirs, merged = part.get(other, {}), models[ours]
-    if not (common := sorted(theirs.keys() & merged.keys())):
-        return ""
-    drawn = draw(
-        {name: {s: of[s] for s in common} for name, of in ((other, theirs), (ours, merged))}
-    )
-    return _difference(drawn, ours, other)
+    part = models_of(raw, task, "ancestor") if other == "ancestor" else models
+    pair = {other: part.get(other, {}), ours: models.get(ours, {})}
+    if not (common := sorted(pair[other].keys() & pair[ours].keys())):
+        return None
+    drawn = draw({name: {seed: runs[seed] for seed in common} for name, runs in pair.items()})
+    return drawn[ours].mean.minus(drawn[other].mean)
+
+
+def _verdict(difference: Value | None) -> str:
+    """Return the lower bound of the two-sided 90% interval, and whether it is above the margin."""
+    lower = None if difference is None else difference.interval(0.90).low
+    return "?" if lower is None else f"{lower:+.1f}: {'yes' if lower > MARGIN else 'no'}"
 
 
 def scores(raw: Raw) -> str:
     """Return every model's score by language, task by task."""
     parts = []
     for task in raw.tasks:
-        if not (models := models_of(raw, task)):
+        if not (models := _without_learned(models_of(raw, task))):
             continue
         languages, drawn = _languages(raw, task), draw(models)
         seeds = max(len(runs) for runs in models.values())
@@ -129,7 +136,7 @@ def choosing(raw: Raw) -> str:
     """Return what choosing on dev was worth: dev and test scores of what it chose."""
     lines = []
     for task in _tested(raw):
-        models = models_of(raw, task)
+        models = _without_learned(models_of(raw, task))
         tested = [name for name in models if name.startswith("merged:")]
         test = {name: drawn.mean.observed for name, drawn in draw(models).items()}
         dev = {name: _dev_mean(raw, task, name) for name in tested}
@@ -188,6 +195,8 @@ def methods(raw: Raw) -> str:
         record, languages = raw.record(task, raw.first, raw.seeds(task)[0]), _languages(raw, task)
         for name, recipe in record["recipes"].items():
             scores = record["dev"].get(f"merged:{name}", {})
+            if f"merged:{name}" in LEARNED:
+                continue
             if languages and scores.keys() == set(languages):
                 method = _method(recipe)
                 score = (float(np.mean([*scores.values()])), name)
@@ -228,8 +237,46 @@ def inits(raw: Raw) -> str:
     return _table(head, lines)
 
 
+def calibrated(raw: Raw) -> str:
+    """Return merges whose weights were learned on dev rows, and the short training on them."""
+    lines = []
+    for task in raw.tasks:
+        models, chosen = models_of(raw, task), f"merged:{_chosen(raw, task).get('mean')}"
+        ours = models.get(CALIBRATED)
+        if ours and chosen in models and "combined" in models:
+            seeds, mean = len(ours), draw({CALIBRATED: ours})[CALIBRATED].mean.observed
+            lines.append(
+                [
+                    task, str(seeds),
+                    f"{_dev_mean(raw, task, CALIBRATED):.1f} / {_dev_mean(raw, task, chosen):.1f}",
+                    f"{mean:.1f}",
+                    _against(raw, task, CALIBRATED, chosen),
+                    _against(raw, task, CALIBRATED, "combined"),
+                    _verdict(_minus(raw, task, CALIBRATED, "combined")),
+                    _against(raw, task, CALIBRATED, "combined-tuned"),
+                    _against(raw, task, f"{CALIBRATED}-bands", CALIBRATED),
+                    _against(raw, task, "aligned", CALIBRATED),
+                ]
+            )  # fmt: skip
+    head = [
+        "task", "seeds", "dev: calibrated / chosen", "calibrated", "minus chosen (95%)",
+        "minus combined (95%)", f"one-sided 95% bound; above {MARGIN:g}?",
+        "minus combined tuned (95%)", "three bands minus one (95%), first seed", "aligned minus calibrated (95%), first seed",
+    ]  # fmt: skip
+    return _table(head, lines) if lines else ""
+
+
+CALIBRATED = "merged:calibrated"
+LEARNED = (CALIBRATED, f"{CALIBRATED}-bands", "aligned")
+"""What has a table of its own: dev rows were what it learned from."""
+
+
+def _without_learned(models: dict[str, Any]) -> dict[str, Any]:
+    return {name: runs for name, runs in models.items() if name not in LEARNED}
+
+
 def tuned(raw: Raw) -> str:
-    """Return the combined model's dev scores with other settings, and which went to test."""
+    """Return the combined model's dev scores with other settings, and what came of the best."""
     lines, names = [], []
     for task in raw.tasks:
         record = raw.record(task, raw.first, raw.seeds(task)[0])
@@ -242,7 +289,41 @@ def tuned(raw: Raw) -> str:
             names = names or [*trials]
             cells = [f"{trials[name]:.1f}" if name in trials else "" for name in names]
             lines.append([task, *cells, record["facts"]["tuned"]])
-    return _table(["task", *names, "chosen"], lines) if lines else ""
+    if not lines:
+        return ""
+    by_setting = _table(["task", *names, "chosen"], lines)
+    return "\n\n".join(part for part in (by_setting, _merged_by_the_best(raw)) if part)
+
+
+def _merged_by_the_best(raw: Raw) -> str:
+    """Return merges of adapters trained by the combined model's best setting, against it."""
+    lines = []
+    for task in raw.tasks:
+        ours = models_of(raw, task, "tuned")
+        facts = raw.record(task, "tuned", raw.seeds(task)[0])["facts"]
+        theirs = models_of(raw, task).get("combined-tuned", {})
+        name = f"merged:{facts.get('chosen')}"
+        seeds = sorted(ours.get(name, {}).keys() & theirs.keys())
+        if not seeds:
+            continue
+        pair = {name: ours[name], "tuned": theirs}
+        drawn = draw({model: {s: runs[s] for s in seeds} for model, runs in pair.items()})
+        own = draw({"individual": ours["individual"]})["individual"] if "individual" in ours else ""
+        difference = drawn[name].mean.minus(drawn["tuned"].mean)
+        lines.append(
+            [
+                task, str(len(seeds)), f"{own.mean.observed:.1f}" if own else "",
+                f"`{facts['chosen']}`", f"{drawn[name].mean.observed:.1f}",
+                f"{drawn['tuned'].mean.observed:.1f}", _points(difference), _verdict(difference),
+            ]
+        )  # fmt: skip
+    if not lines:
+        return ""
+    head = [
+        "task", "seeds", "individual", "recipe", "merged", "combined, tuned", "difference (95%)",
+        f"one-sided 95% bound; above {MARGIN:g}?",
+    ]  # fmt: skip
+    return f"Adapters trained by the chosen setting, too:\n\n{_table(head, lines)}"
 
 
 def crossed(raw: Raw) -> str:
@@ -390,7 +471,8 @@ def cost(raw: Raw) -> str:
         rows = json.loads(path.read_text("utf-8"))["rows"]
         updates = [row for row in rows if row["update"] != "beginning"]
         lines = [_update_line(row) for row in updates]
-        head = ["update", "mode", "merged: all-in", "saves", "ceiling", "merged", "combined"]
+        head = ["update", "mode", "merged: all-in", "saves", "ceiling", "merged", "combined",
+                "continued"]  # fmt: skip
         parts.append(f"Updates (topic):\n\n{_table(head, lines, right=True)}")
     return "\n\n".join(parts)
 
@@ -420,7 +502,7 @@ def _seconds(cost: Mapping[str, Any]) -> float:
 
 def _update_line(row: Mapping[str, Any]) -> list[str]:
     saving = row.get("saving against combined")
-    of = row["scores"]
+    of, continued = row["scores"], "combined-continued"
     merged = next((values for model, values in of.items() if model.startswith("merged:")), None)
     return [
         row["update"],
@@ -430,6 +512,7 @@ def _update_line(row: Mapping[str, Any]) -> list[str]:
         f"{row['ceiling']:.0%}" if "ceiling" in row else "",
         "" if merged is None else f"{merged[0]:.1f}",
         f"{of['combined'][0]:.1f}" if "combined" in of else "",
+        f"{of[continued][0]:.1f}" if continued in of else "",
     ]
 
 

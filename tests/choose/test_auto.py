@@ -44,7 +44,8 @@ def test_the_best_on_dev_is_merged_and_recorded(project):
     assert merge.action is not None
     evidence = merge.action.facts["auto"]
     means = {found["recipe"]: found["mean"] for found in evidence["candidates"]}
-    assert len(means) == len(FEW)
+    assert len(means) == len(FEW) + 1
+    assert sum("weights=de:" in label for label in means) == 1  # learned on the same rows
     assert means[evidence["chosen"]] == max(means.values())
     assert evidence["rows"] == {"de": 4, "en": 4}
 
@@ -66,6 +67,20 @@ def test_the_best_on_dev_is_merged_and_recorded(project):
     assert open_ground(open_workspace(project)).current.label == evidence["chosen"]
 
 
+def test_calibrated_weights_are_told_by_language(project, monkeypatch):
+    for place in ("plan.keys", "engine.merging"):
+        monkeypatch.setattr(f"langmerge.{place}.CANDIDATES", ())
+    action = run_project(project).results[MERGE].action
+    assert action is not None
+    recipe, evidence = action.facts["recipe"], action.facts["auto"]
+    assert recipe["method"] == "task_arithmetic"
+    assert set(recipe["weights"]) == {"de", "en"}
+    assert action.ledger["calibration_seconds"] > 0
+    current = open_ground(open_workspace(project)).current
+    assert current.settings["weights"] == recipe["weights"]
+    assert current.label == evidence["chosen"]
+
+
 def test_other_dev_rows_choose_again(project):
     run_project(project)
     data = project.parent / "data/classification/de"
@@ -77,15 +92,22 @@ def test_other_dev_rows_choose_again(project):
     assert "dev.de" in again.decision.reason
 
 
-def test_without_dev_rows_it_is_the_default_and_shares_its_result(project):
+@pytest.mark.parametrize(("init", "default"), [("shared", "ties"), ("ancestor", "linear")])
+def test_without_dev_rows_it_is_the_default_and_shares_its_result(
+    tmp_path, tiny_base_folder, init, default
+):
+    project = make_project(
+        tmp_path / "project", tiny_base_folder, merge="auto", compare=["base"],
+        adapter={"r": 4, "init": init},
+    )  # fmt: skip
     text = project.read_text().replace(
         "data: data/classification/{language}/{split}.jsonl",
         "data: {train: 'data/classification/{language}/train.jsonl', "
         "test: 'data/classification/{language}/test.jsonl'}",
     )
-    project.write_text(text.replace("merge: auto", "merge: [ties, auto]"))
+    project.write_text(text.replace("merge: auto", f"merge: [{default}, auto]"))
     run = run_project(project)
-    plain, chosen = run.results["merge/classification/ties/seed0"], run.results[MERGE]
+    plain, chosen = run.results[f"merge/classification/{default}/seed0"], run.results[MERGE]
     assert plain.action is not None
     assert chosen.action is not None
     assert chosen.action.key == plain.action.key
@@ -110,3 +132,4 @@ def test_every_candidate_is_a_recipe(monkeypatch):
     keys = {Candidate(candidate).key(("a", "b")) for candidate in settings}
     assert len(keys) == len(settings) > 5
     assert settings[0] == dict(auto.DEFAULT)
+    assert dict(auto.ANCESTOR_DEFAULT) in settings

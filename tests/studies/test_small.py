@@ -108,6 +108,7 @@ def test_from_raw_results_to_tables(study, tmp_path):
         rows = [line for line in text.splitlines() if line.startswith("|")]
         assert len(rows) > 2, name
         assert "Left out" not in text, name
+        assert "nan" not in text.lower(), name
     for name in ("verdict", "curves"):
         assert (tmp_path / "docs" / "images" / f"findings-{name}.svg").exists()
     # From the answers to the table by another way: how many of six are right, in two languages.

@@ -13,7 +13,7 @@ from langmerge.choose.auto import Choice, choose
 from langmerge.choose.calibrate import Calibration, calibrate, calibration_rows
 from langmerge.engine.bench import Bench, Produced, Progress
 from langmerge.merging import Recipe, merge
-from langmerge.merging.auto import CANDIDATES, settings_of
+from langmerge.merging.auto import CANDIDATES, calibrated_settings, settings_of
 from langmerge.merging.calibrated import CALIBRATED
 from langmerge.plan import Job
 from langmerge.plan.graph import ANCESTOR, train_id
@@ -38,12 +38,23 @@ def merge_adapters(
     found: dict[str, Any] = {}
     ledger: dict[str, Any] = {}
     if bench.project.chooses_on_dev(job.task, job.recipe):
+        learned = _calibrate(bench, job, settings, adapters, progress, ancestor=ancestor)
         auto = settings.checked(languages, seed)
+        weights = dict(zip(languages, learned.weights, strict=True))
+        candidates = [settings_of(candidate, auto) for candidate in CANDIDATES]
         choice = _choose(
-            bench, job, auto, adapters, document=document, progress=progress, ancestor=ancestor
+            bench,
+            job,
+            [*candidates, calibrated_settings(weights, auto)],
+            adapters,
+            seed=auto.seed,
+            document=document,
+            progress=progress,
+            ancestor=ancestor,
         )
         recipe = choice.recipe
-        found = {"recipe": recipe.as_dict(), "auto": choice.evidence}
+        found = {"recipe": _told(recipe, languages), "auto": choice.evidence}
+        ledger = _calibration_ledger(learned)
     elif settings.is_calibrated:
         learned = _calibrate(bench, job, settings, adapters, progress, ancestor=ancestor)
         recipe = replace(
@@ -51,8 +62,8 @@ def merge_adapters(
             weights=learned.weights,
             layer_scales=learned.layer_scales,
         )
-        found = _as_facts(recipe, learned, languages)
-        ledger = {"calibration_seconds": round(learned.seconds, 3)}
+        found = {"recipe": _told(recipe, languages), CALIBRATED: learned.evidence(languages)}
+        ledger = _calibration_ledger(learned)
     else:
         recipe = complete(
             bench.project, job.task, job.recipe, seed, facts=bench.planner.facts, store=bench.store
@@ -76,9 +87,10 @@ def merge_adapters(
 def _choose(
     bench: Bench,
     job: Job,
-    auto: Recipe,
+    candidates: Sequence[Mapping[str, Any]],
     adapters: Mapping[str, Path],
     *,
+    seed: int,
     document: Mapping[str, Any],
     progress: Progress,
     ancestor: Path | None,
@@ -89,10 +101,10 @@ def _choose(
         (job.task, bench.project.tasks[job.task]),
         adapters,
         {language: bench.rows(job.task, language, "dev") for language in adapters},
-        [settings_of(candidate, auto) for candidate in CANDIDATES],
+        candidates,
         max_lengths={code: bench.project.train_for(code).max_length for code in adapters},
         batch_tokens=bench.project.evaluate.batch_tokens,
-        seed=auto.seed,
+        seed=seed,
         ancestor=ancestor,
         journal=bench.store.work(digest_of(document)) / "answers.jsonl",
         on_progress=lambda done, total, note: progress(job, done, total, note),
@@ -125,13 +137,16 @@ def _calibrate(
     )
 
 
-def _as_facts(recipe: Recipe, learned: Calibration, languages: Sequence[str]) -> dict[str, Any]:
-    """Return what later jobs are told of learned weights.
+def _told(recipe: Recipe, languages: Sequence[str]) -> dict[str, Any]:
+    """Return a recipe found on dev as later jobs are told of it.
 
-    They are told by language: a merge is found again when languages stand in another order.
+    Its weights are told by language: a merge is found again when languages stand in another order.
     """
-    evidence = learned.evidence(languages)
-    return {
-        "recipe": {**recipe.as_dict(), "weights": evidence["weights"]},
-        CALIBRATED: evidence,
-    }
+    told = recipe.as_dict()
+    if recipe.weights is not None:
+        told["weights"] = dict(zip(languages, recipe.weights, strict=True))
+    return told
+
+
+def _calibration_ledger(learned: Calibration) -> dict[str, Any]:
+    return {"calibration_seconds": round(learned.seconds, 3)}

@@ -1,8 +1,9 @@
 """`merge: auto`: the recipe that langmerge chooses.
 
-Where every language has dev rows, the merge job measures `CANDIDATES` on them and takes the best
-(`choose.auto`); the job's key holds the candidates and the rows' digests. Where there are none,
-`DEFAULT` is taken: plain TIES until the study says otherwise (docs/findings.md).
+Where every language has dev rows, the merge job measures `CANDIDATES` and a sum with calibrated
+weights on them and takes the best (`choose.auto`); the job's key holds the candidates and the rows'
+digests. Where there are none, `DEFAULT` is taken, or on a common ancestor `ANCESTOR_DEFAULT`: what
+the study found to be best (docs/findings.md).
 
 This table is the one place to tune; raise `VERSION` when what is done with it changes.
 """
@@ -13,18 +14,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from langmerge.errors import MergeError
+from langmerge.merging.calibrated import METHOD as CALIBRATED_METHOD
 from langmerge.merging.schema import Recipe, check_recipe
 
 AUTO = "auto"
-VERSION = 2
+VERSION = 3
 
 DEFAULT: Mapping[str, Any] = {"method": "ties", "density": 1.0}
+ANCESTOR_DEFAULT: Mapping[str, Any] = {"method": "linear"}
 
 CANDIDATES: tuple[Mapping[str, Any], ...] = (
     # The default comes first: of equals the first is taken.
     DEFAULT,
     {"method": "ties", "density": 0.2},
-    {"method": "linear"},
+    ANCESTOR_DEFAULT,
     {"method": "linear", "lambda": 0.5},
     {"method": "linear", "lambda": 2.0},
     {"method": "iso_c", "lambda": 0.5},
@@ -54,7 +57,13 @@ def settings_of(candidate: Mapping[str, Any], auto: Recipe) -> dict[str, Any]:
     return {**candidate, **({} if auto.rank == "full" else {"rank": auto.rank})}
 
 
-def default_recipe(auto: Recipe, adapters: int) -> Recipe:
+def calibrated_settings(weights: Mapping[str, float], auto: Recipe) -> dict[str, Any]:
+    """Return the settings of the candidate whose weights, by language, were learned on dev."""
+    return settings_of({"method": CALIBRATED_METHOD, "weights": dict(weights)}, auto)
+
+
+def default_recipe(auto: Recipe, adapters: int, *, has_ancestor: bool) -> Recipe:
     """Return the recipe for adapters of which there are no dev rows."""
-    settings = {**settings_of(DEFAULT, auto), "seed": auto.seed}
+    default = ANCESTOR_DEFAULT if has_ancestor else DEFAULT
+    settings = {**settings_of(default, auto), "seed": auto.seed}
     return check_recipe(settings.pop("method"), settings, adapters)

@@ -53,7 +53,7 @@ def complete(
     found = resolved(project, task, recipe, seed, facts)
     if found.method == AUTO:
         return _chosen(project, task, recipe, seed, facts) or default_recipe(
-            found, len(project.languages)
+            found, len(project.languages), has_ancestor=project.has_ancestor
         )
     if project.merge[recipe].weights == "norm":
 
@@ -64,9 +64,7 @@ def complete(
         norms = _norms(map(adapter, project.languages), ancestor)
         return replace(found, weights=by_inverse_norm(norms))
     if project.merge[recipe].is_calibrated:
-        made = dict(_fact(facts, merge_id(task, recipe, seed), "recipe", recipe))
-        weights = [made["weights"][language] for language in project.languages]
-        return check_recipe(made.pop("method"), {**made, "weights": weights}, len(weights))
+        return _as_made(project, _fact(facts, merge_id(task, recipe, seed), "recipe", recipe))
     return found
 
 
@@ -135,8 +133,15 @@ def _chosen(project: Project, task: str, recipe: str, seed: int, facts: Facts) -
     made = facts.get(merge_id(task, recipe, seed), {})
     if not project.chooses_on_dev(task, recipe) or "recipe" not in made:
         return None
-    settings = dict(made["recipe"])
-    return check_recipe(settings.pop("method"), settings, len(project.languages))
+    return _as_made(project, made["recipe"])
+
+
+def _as_made(project: Project, told: Mapping[str, Any]) -> Recipe:
+    """Return a recipe that a merge job found on dev; learned weights are told by language."""
+    settings, languages = dict(told), list(project.languages)
+    if isinstance(weights := settings["weights"], Mapping):
+        settings["weights"] = [weights[language] for language in languages]
+    return check_recipe(settings.pop("method"), settings, len(languages))
 
 
 def _norms(adapters: Iterable[Path], ancestor: Path | None) -> list[float]:

@@ -110,8 +110,8 @@ def _notes(found: Sweep) -> Iterator[str]:
     rows = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
     yield (
         f"Dev rows a language: {rows}. {_LOSS}: significantly worse than the current recipe "
-        "(paired, Holm over languages). The best of many looks better than it is; --report-test "
-        "measures by how much."
+        "(paired, Holm over all tasks and languages). The best of many looks better than it is; "
+        "--report-test measures by how much."
     )
     stopped = ""
     if found.counts.stopped:

@@ -43,7 +43,7 @@ def _calibrated(
     record, languages = record_of(study, project.task, project.init, seed), project.languages
     adapters, ancestor = adapters_of(project, seed)
 
-    def make() -> Adapter:
+    def learn() -> dict[str, Any]:
         found = calibrate(
             bench.base(project),
             dict(zip(languages, adapters, strict=True)),
@@ -51,14 +51,22 @@ def _calibrated(
             bands=BANDS[name],
             ancestor=ancestor,
         )
-        recipe: dict[str, Any] = {"method": "task_arithmetic", "weights": list(found.weights)}
-        if found.layer_scales is not None:
-            recipe["layer_scales"] = list(found.layer_scales)
-        record.content["recipes"][name] = recipe
         record.note(**{name: found.evidence(languages)})
-        return bench.merged(adapters, recipe, seed, ancestor)
+        scales = found.layer_scales
+        return {
+            "method": "task_arithmetic",
+            "weights": list(found.weights),
+            **({} if scales is None else {"layer_scales": list(scales)}),
+        }
 
-    bench.ask(project, record, f"merged:{name}", make, on=(languages, "test"))
+    def make() -> Adapter:
+        recipes = record.content["recipes"]
+        if name not in recipes:
+            recipes[name] = learn()
+        return bench.merged(adapters, recipes[name], seed, ancestor)
+
+    for split in ("dev", "test"):
+        bench.ask(project, record, f"merged:{name}", make, on=(languages, split))
     yield from ()
 
 
