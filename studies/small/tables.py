@@ -261,7 +261,8 @@ def calibrated(raw: Raw) -> str:
     head = [
         "task", "seeds", "dev: calibrated / chosen", "calibrated", "minus chosen (95%)",
         "minus combined (95%)", f"one-sided 95% bound; above {MARGIN:g}?",
-        "minus combined tuned (95%)", "three bands minus one (95%), first seed", "aligned minus calibrated (95%), first seed",
+        "minus combined tuned (95%)", "three bands minus one (95%), first seed",
+        "aligned minus calibrated (95%), first seed",
     ]  # fmt: skip
     return _table(head, lines) if lines else ""
 
