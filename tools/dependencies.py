@@ -30,7 +30,7 @@ PURPOSES: Mapping[str, str] = {
     "data": "Parquet files and data sets of the Hub",
     "fast": "compiled merging on a CPU",
     "gguf": "base models in GGUF",
-    "language-id": "the share of outputs in the wrong language",
+    "language-id": "the share of outputs in the wrong language, and `compare: [routed]`",
     "lm-eval": "tasks of lm-evaluation-harness",
     "segmenters": "words of Japanese, Chinese and Thai for ROUGE",
     "quantized": "training over a base in 4 bits",

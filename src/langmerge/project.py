@@ -32,6 +32,7 @@ from langmerge.tracking.config import TrackingSettings
 from langmerge.train.config import AdapterSettings, LoraSettings, TrainConfig, TrainSettings
 
 PROJECT_FILE = "langmerge.yaml"
+STORE_FOLDER = ".langmerge"
 COMBINED_NAME = "combined"
 CONTINUED_NAME = "combined-continued"
 ANCESTOR_NAME = "ancestor"
@@ -258,7 +259,7 @@ class Project(Settings):
     @cached_property
     def store_folder(self) -> Path:
         """Where results are kept; with a store at a URL, this machine's copies of them."""
-        return self.folder / ".langmerge"
+        return self.folder / STORE_FOLDER
 
     @field_validator("languages", mode="before")
     @classmethod

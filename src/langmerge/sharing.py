@@ -8,6 +8,7 @@ from pathlib import Path
 
 from langmerge.errors import StorageError
 from langmerge.files import write_atomically
+from langmerge.project import STORE_FOLDER
 
 NOTE = "projects.json"
 
@@ -23,6 +24,21 @@ def share(store: Path, project_file: Path) -> None:
     name = Path(os.path.relpath(project_file.resolve(), store.resolve())).as_posix()
     if name not in known:
         write_atomically(store / NOTE, json.dumps([*known, name], indent=1) + "\n")
+
+
+def link_store(store: Path, project_file: Path) -> None:
+    """Make a store a project's too: `.langmerge` beside its file is a link to it, and it is noted.
+
+    Args:
+        store: the store's folder; made if it is not there.
+        project_file: the project's, in a folder without a store of its own.
+    """
+    store.mkdir(exist_ok=True)
+    link = project_file.parent / STORE_FOLDER
+    if not link.is_symlink():
+        target = os.path.relpath(store.resolve(), link.parent.resolve())
+        link.symlink_to(target, target_is_directory=True)
+    share(store, project_file)
 
 
 def sharing(store: Path) -> tuple[Path, ...]:

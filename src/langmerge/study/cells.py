@@ -20,7 +20,7 @@ from langmerge.errors import ProjectError, did_you_mean
 from langmerge.files import write_atomically
 from langmerge.project import PROJECT_FILE, Project, load_project
 from langmerge.settings import load_yaml
-from langmerge.sharing import share
+from langmerge.sharing import link_store
 from langmerge.study.config import Study
 from langmerge.sweep.project_file import recipes_of
 from langmerge.tasks.base import DEFAULT
@@ -90,17 +90,13 @@ class Plan:
         """
         folder = self.folder(group)
         folder.mkdir(parents=True, exist_ok=True)
-        link, store = folder / ".langmerge", self.study.folder / "store"
-        store.mkdir(exist_ok=True)
-        if not link.is_symlink():
-            link.symlink_to(Path("..") / "store", target_is_directory=True)
         path = folder / PROJECT_FILE
         text = yaml.safe_dump(
             self.project(group, seeds, recipes), sort_keys=False, allow_unicode=True
         )
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             write_atomically(path, text)
-        share(store, path)
+        link_store(self.study.folder / "store", path)
         return path
 
     def project(
