@@ -19,8 +19,8 @@ from langmerge.results import load_results
 from langmerge.study import run as study_run
 from langmerge.study.cells import plan_study
 from langmerge.study.config import load_study
-from langmerge.study.records import is_done, read_record
-from langmerge.study.report import records
+from langmerge.study.records import is_done, read_record, record_path
+from langmerge.study.report import choices, records, write_report
 from langmerge.study.run import OutOfTime, run_study
 from langmerge.upkeep.garbage import collect_garbage
 from langmerge.workspace import open_workspace
@@ -174,8 +174,33 @@ def test_a_recipe_is_chosen_on_dev_and_reported_on_test(source):
     assert record is not None
     evidence = json.loads((plan.study.folder / "cells" / f"{group.name}.sweep.json").read_text())
     assert record["recipes"]["sweep"] == evidence["winner"]["recipe"]
+    assert record["choice"] == {
+        "recipe": "sweep",
+        "objective": "mean",
+        "seed": 0,
+        **{name: evidence["winner"][name] for name in ("label", "value", "mean")},
+    }
     models = {a["model"] for a in record["results"]["averages"] if a["split"] == "test"}
     assert "merged:sweep" in models
+    assert run_study(plan).cells == ()
+
+    # Dev and test are of the same adapters: those of the seed with which it was chosen.
+    averages = record["results"]["averages"]
+    spread = next(
+        a["seed_spread"]["values"]
+        for a in averages
+        if (a["model"], a["split"]) == ("merged:sweep", "test")
+    )
+    dev, test = record["choice"]["mean"], spread["0"]
+    (row,) = choices([record]).rows
+    assert row[1:] == (
+        evidence["winner"]["label"], f"{dev:.1f}", f"{test:.1f}", f"{dev - test:+.1f}",
+    )  # fmt: skip
+    assert "Chosen on dev" in write_report(plan.study.folder).read_text()
+    # A record of an older version says which recipe, and not how it did.
+    path = record_path(plan, group)
+    path.write_text(json.dumps({k: v for k, v in record.items() if k != "choice"}))
+    assert "Chosen on dev" not in write_report(plan.study.folder).read_text()
     assert run_study(plan).cells == ()
 
 

@@ -26,7 +26,7 @@ def study(
     """Go through a grid of models, variants, languages, tasks and seeds; write one report."""
     from langmerge.study.cells import plan_study
     from langmerge.study.config import load_study
-    from langmerge.study.report import differences, overview, records, write_report
+    from langmerge.study.report import records, tables, write_report
 
     loaded = load_study(file)
     failed = {}
@@ -45,9 +45,8 @@ def study(
     if json:
         show_json({"report": str(path), "groups": found, "left": left, "failed": failed})
     else:
-        if found:
-            show_table(overview(found))
-            show_table(differences(found))
+        for table in tables(found):
+            show_table(table)
         out.print(Text(f"Wrote {path}."), soft_wrap=True)
         if left:
             out.print(f"{left} cells or crossings are not done; the same command goes on.")

@@ -42,13 +42,22 @@ def _parts(folder: Path) -> Iterator[str]:
         "the files in `cells/`. Scores are on test; intervals resample groups of rows, jointly "
         "over languages. Recipes named `sweep` were chosen on dev."
     )
-    if found:
-        yield overview(found).to_markdown()
-        yield differences(found).to_markdown()
+    for table in tables(found):
+        yield table.to_markdown()
     for record in found:
         yield _details(record).to_markdown()
     for path in sorted((folder / "cells").glob("cross--*.json")):
         yield _crossing(json.loads(path.read_text(encoding="utf-8"))).to_markdown()
+
+
+def tables(found: Sequence[Mapping[str, Any]]) -> Iterator[TextTable]:
+    """Yield the tables over all groups."""
+    if found:
+        yield overview(found)
+        yield differences(found)
+    # Records of an older version have a recipe, but not how it did on dev.
+    if chosen := [record for record in found if record.get("choice")]:
+        yield choices(chosen)
 
 
 def overview(found: Sequence[Mapping[str, Any]]) -> TextTable:
@@ -75,6 +84,30 @@ def differences(found: Sequence[Mapping[str, Any]], against: str = COMBINED) -> 
         ("group", "merge", "difference", "95%", "p (Holm)", "kept", "by seed"),
         tuple(rows),
         ("Paired on the same rows. p: adjusted over the recipes of a group.",),
+    )
+
+
+def choices(found: Sequence[Mapping[str, Any]]) -> TextTable:
+    """Return how the recipes that groups chose on dev did there, and on test."""
+    rows = []
+    for record in found:
+        choice = record["choice"]
+        results = Results.model_validate(record["results"])
+        metric = results.primary_metrics[record["about"]["task"]]
+        tests = [
+            score.metrics[metric].value
+            for score in results.scores
+            if (score.model, score.seed, score.split)
+            == (merged(choice["recipe"]), choice["seed"], "test")
+        ]
+        dev, test = choice["mean"], fmean(tests) if tests else None
+        cells = ("-", "-") if test is None else (f"{test:.1f}", f"{dev - test:+.1f}")
+        rows.append((_name(record), choice["label"], f"{dev:.1f}", *cells))
+    return TextTable(
+        "Chosen on dev",
+        ("group", "recipe", "dev", "test", "dev - test"),
+        tuple(rows),
+        ("Means over languages, by the adapters of the seed with which the recipe was chosen.",),
     )
 
 

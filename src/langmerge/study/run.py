@@ -20,6 +20,7 @@ from langmerge.study.cells import Group, Plan
 from langmerge.study.crossing import cross, crossings
 from langmerge.study.records import basis_of, is_done, read_record, record_path
 from langmerge.sweep.ground import open_ground
+from langmerge.sweep.record import Row
 from langmerge.sweep.run import Request, sweep
 from langmerge.workspace import Workspace, open_workspace
 
@@ -127,19 +128,27 @@ def _do(plan: Plan, group: Group, seed: int, clock: Clock, tell: Callable[[str],
     # A recipe that was chosen for other data, settings or base is not chosen for these.
     stands = record is not None and record.get("basis") == basis_of(plan, group)
     recipes: dict[str, Any] = dict(record["recipes"]) if record is not None and stands else {}
+    choice = record.get("choice") if record is not None and stands else None
     seeds = [
         known for known in plan.seeds if known == seed or is_done(plan, group, known)
     ]  # in the study's order
     watch = Watch(clock, tell)
     if plan.study.sweep is not None and _CHOSEN not in recipes:
-        recipes[_CHOSEN] = _choose(plan, group, watch, tell)
+        winner = _choose(plan, group, watch, tell)
+        recipes[_CHOSEN] = winner.recipe
+        choice = {
+            "recipe": _CHOSEN,
+            "objective": plan.study.sweep.objective,
+            "seed": plan.seeds[0],
+            **winner.model_dump(include={"label", "value", "mean"}),
+        }
     path = plan.write(group, tuple(seeds), recipes)
     workspace, outcome = _run(path, watch)
     results = write_results(workspace, outcome)
-    _keep(plan, group, tuple(seeds), recipes, results)
+    _keep(plan, group, tuple(seeds), {"recipes": recipes, "choice": choice}, results)
 
 
-def _choose(plan: Plan, group: Group, watch: Watch, tell: Callable[[str], None]) -> dict[str, Any]:
+def _choose(plan: Plan, group: Group, watch: Watch, tell: Callable[[str], None]) -> Row:
     """Train a group's adapters with the first seed, and choose a recipe for them on dev."""
     path = plan.write(group, plan.seeds[:1])
     # Weights by gains need evaluations beside the adapters.
@@ -162,7 +171,7 @@ def _choose(plan: Plan, group: Group, watch: Watch, tell: Callable[[str], None])
     found = sweep(open_ground(open_workspace(path)), request, on_progress)
     evidence = plan.study.folder / "cells" / f"{group.name}.sweep.json"
     write_atomically(evidence, found.model_dump_json(indent=1) + "\n")
-    return found.winner.recipe
+    return found.winner
 
 
 def _run(path: Path, watch: Watch, steps: tuple[str, ...] = ()) -> tuple[Workspace, Run]:
@@ -175,9 +184,12 @@ def _run(path: Path, watch: Watch, steps: tuple[str, ...] = ()) -> tuple[Workspa
 
 
 def _keep(
-    plan: Plan, group: Group, seeds: tuple[int, ...], recipes: Mapping[str, Any], results: Results
+    plan: Plan, group: Group, seeds: tuple[int, ...], chosen: Mapping[str, Any], results: Results
 ) -> None:
-    """Write a group's record: small, whole, and readable without langmerge."""
+    """Write a group's record: small, whole, and readable without langmerge.
+
+    `chosen` is the recipe that was chosen on dev, and how it did there.
+    """
     record = {
         "about": {
             "model": group.model,
@@ -186,7 +198,7 @@ def _keep(
             "task": group.task,
         },
         "seeds": list(seeds),
-        "recipes": dict(recipes),
+        **chosen,
         "basis": basis_of(plan, group),
         "results": results.model_dump(),
     }
