@@ -52,7 +52,7 @@ def ground_of(project: Path) -> Ground:
     return open_ground(open_workspace(project))
 
 
-def test_the_winner_is_written_and_the_next_run_merges_by_it(project):
+def test_the_winner_is_written_and_the_next_run_merges_by_it(project, capsys):
     found = sweep_project(project, REQUEST)
     assert found.winner.value == max(row.value for row in found.rows if row.share == 1.0)
     assert found.rows[0].name == "ties"  # the current recipe leads the table
@@ -81,8 +81,17 @@ def test_the_winner_is_written_and_the_next_run_merges_by_it(project):
     (figure,) = curves(report, "classification")
     assert figure.name == "density-dev-classification-ties"
 
-    again = sweep_project(project, REQUEST)
-    assert not again.improves
+    before = project.read_text()
+    for dry_run in (True, False):
+        capsys.readouterr()
+        again = sweep_project(project, REQUEST, dry_run=dry_run)
+        assert not again.improves
+        assert project.read_text() == before
+        kept = set((project.parent / ".langmerge/sweeps").glob("*.json")) - {evidence}
+        assert len(kept) == (0 if dry_run else 1)
+    (path,) = kept
+    assert f"All candidates: {path}" in capsys.readouterr().out
+    assert Sweep.model_validate_json(path.read_text()) == again
 
 
 def test_a_second_sweep_asks_nothing_again(project, monkeypatch):

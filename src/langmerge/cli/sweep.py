@@ -225,16 +225,17 @@ def _refuse(given: Mapping[str, object], beside: str, reason: str) -> None:
 
 
 def _write(ground: Ground, found: Sweep, name: str, dry_run: bool) -> list[str]:
-    """Write the winner and its evidence; return what to tell of it."""
+    """Write the evidence, and the winner unless it is there; return what to tell of it."""
     from langmerge.sweep.evidence import comments, save_evidence
     from langmerge.sweep.project_file import write_recipe
 
     project, store = ground.workspace.project, ground.workspace.store
-    if not found.improves:
-        return [f"The current recipe is the best: {found.current}. Nothing is written."]
     evidence = store.root / "sweeps" / "DIGEST.json"
     if not dry_run:
         evidence = save_evidence(store, found)
+    if not found.improves:
+        kept = "Nothing is written (--dry-run)." if dry_run else f"All candidates: {evidence}"
+        return [f"The current recipe is the best: {found.current}.", kept]
     diff = write_recipe(
         project.path,
         name,
