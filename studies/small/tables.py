@@ -248,7 +248,8 @@ def calibrated(raw: Raw) -> str:
             lines.append(
                 [
                     task, str(seeds),
-                    f"{_dev_mean(raw, task, CALIBRATED):.1f} / {_dev_mean(raw, task, chosen):.1f}",
+                    f"{_dev_mean(raw, task, CALIBRATED, chosen):.1f} / "
+                    f"{_dev_mean(raw, task, chosen, CALIBRATED):.1f}",
                     f"{mean:.1f}",
                     _against(raw, task, CALIBRATED, chosen),
                     _against(raw, task, CALIBRATED, "combined"),
@@ -555,11 +556,11 @@ def _with_left_out(text: str, raw: Raw, shown: Sequence[str]) -> str:
     return "\n\n".join(part for part in (text, note) if part)
 
 
-def _dev_mean(raw: Raw, task: str, model: str) -> float:
-    records = [raw.record(task, raw.first, seed) for seed in raw.seeds(task)]
-    return float(
-        np.mean([np.mean([*r["dev"][model].values()]) for r in records if model in r["dev"]])
-    )
+def _dev_mean(raw: Raw, task: str, model: str, beside: str | None = None) -> float:
+    """Return a model's mean on dev over the seeds with which it, and another one, were asked."""
+    asked = [raw.record(task, raw.first, seed)["dev"] for seed in raw.seeds(task)]
+    both = [dev for dev in asked if model in dev and (beside or model) in dev]
+    return float(np.mean([np.mean([*dev[model].values()]) for dev in both]))
 
 
 def _rank(model: str) -> tuple[int, str]:

@@ -13,7 +13,7 @@ from langmerge.choose.auto import Choice, choose
 from langmerge.choose.calibrate import Calibration, calibrate, calibration_rows
 from langmerge.engine.bench import Bench, Produced, Progress
 from langmerge.merging import Recipe, merge
-from langmerge.merging.auto import CANDIDATES, calibrated_settings, settings_of
+from langmerge.merging.auto import CANDIDATES, settings_of
 from langmerge.merging.calibrated import CALIBRATED
 from langmerge.plan import Job
 from langmerge.plan.graph import ANCESTOR, train_id
@@ -38,23 +38,12 @@ def merge_adapters(
     found: dict[str, Any] = {}
     ledger: dict[str, Any] = {}
     if bench.project.chooses_on_dev(job.task, job.recipe):
-        learned = _calibrate(bench, job, settings, adapters, progress, ancestor=ancestor)
         auto = settings.checked(languages, seed)
-        weights = dict(zip(languages, learned.weights, strict=True))
-        candidates = [settings_of(candidate, auto) for candidate in CANDIDATES]
         choice = _choose(
-            bench,
-            job,
-            [*candidates, calibrated_settings(weights, auto)],
-            adapters,
-            seed=auto.seed,
-            document=document,
-            progress=progress,
-            ancestor=ancestor,
+            bench, job, auto, adapters, document=document, progress=progress, ancestor=ancestor
         )
         recipe = choice.recipe
-        found = {"recipe": _told(recipe, languages), "auto": choice.evidence}
-        ledger = _calibration_ledger(learned)
+        found = {"recipe": recipe.as_dict(), "auto": choice.evidence}
     elif settings.is_calibrated:
         learned = _calibrate(bench, job, settings, adapters, progress, ancestor=ancestor)
         recipe = replace(
@@ -62,8 +51,8 @@ def merge_adapters(
             weights=learned.weights,
             layer_scales=learned.layer_scales,
         )
-        found = {"recipe": _told(recipe, languages), CALIBRATED: learned.evidence(languages)}
-        ledger = _calibration_ledger(learned)
+        found = _as_facts(recipe, learned, languages)
+        ledger = {"calibration_seconds": round(learned.seconds, 3)}
     else:
         recipe = complete(
             bench.project, job.task, job.recipe, seed, facts=bench.planner.facts, store=bench.store
@@ -87,10 +76,9 @@ def merge_adapters(
 def _choose(
     bench: Bench,
     job: Job,
-    candidates: Sequence[Mapping[str, Any]],
+    auto: Recipe,
     adapters: Mapping[str, Path],
     *,
-    seed: int,
     document: Mapping[str, Any],
     progress: Progress,
     ancestor: Path | None,
@@ -101,10 +89,10 @@ def _choose(
         (job.task, bench.project.tasks[job.task]),
         adapters,
         {language: bench.rows(job.task, language, "dev") for language in adapters},
-        candidates,
+        [settings_of(candidate, auto) for candidate in CANDIDATES],
         max_lengths={code: bench.project.train_for(code).max_length for code in adapters},
         batch_tokens=bench.project.evaluate.batch_tokens,
-        seed=seed,
+        seed=auto.seed,
         ancestor=ancestor,
         journal=bench.store.work(digest_of(document)) / "answers.jsonl",
         on_progress=lambda done, total, note: progress(job, done, total, note),
@@ -137,16 +125,13 @@ def _calibrate(
     )
 
 
-def _told(recipe: Recipe, languages: Sequence[str]) -> dict[str, Any]:
-    """Return a recipe found on dev as later jobs are told of it.
+def _as_facts(recipe: Recipe, learned: Calibration, languages: Sequence[str]) -> dict[str, Any]:
+    """Return what later jobs are told of learned weights.
 
-    Its weights are told by language: a merge is found again when languages stand in another order.
+    They are told by language: a merge is found again when languages stand in another order.
     """
-    told = recipe.as_dict()
-    if recipe.weights is not None:
-        told["weights"] = dict(zip(languages, recipe.weights, strict=True))
-    return told
-
-
-def _calibration_ledger(learned: Calibration) -> dict[str, Any]:
-    return {"calibration_seconds": round(learned.seconds, 3)}
+    evidence = learned.evidence(languages)
+    return {
+        "recipe": {**recipe.as_dict(), "weights": evidence["weights"]},
+        CALIBRATED: evidence,
+    }

@@ -1,9 +1,8 @@
 """`merge: auto`: the recipe that langmerge chooses.
 
-Where every language has dev rows, the merge job measures `CANDIDATES` and a sum with calibrated
-weights on them and takes the best (`choose.auto`); the job's key holds the candidates and the rows'
-digests. Where there are none, `DEFAULT` is taken, or on a common ancestor `ANCESTOR_DEFAULT`: what
-the study found to be best (docs/findings.md).
+Where every language has dev rows, the merge job measures `CANDIDATES` on them and takes the best
+(`choose.auto`); the job's key holds the candidates and the rows' digests. Where there are none,
+`DEFAULT` is taken, or on a common ancestor `ANCESTOR_DEFAULT` (docs/findings.md).
 
 This table is the one place to tune; raise `VERSION` when what is done with it changes.
 """
@@ -14,11 +13,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from langmerge.errors import MergeError
-from langmerge.merging.calibrated import METHOD as CALIBRATED_METHOD
 from langmerge.merging.schema import Recipe, check_recipe
 
 AUTO = "auto"
-VERSION = 3
+VERSION = 2
 
 DEFAULT: Mapping[str, Any] = {"method": "ties", "density": 1.0}
 ANCESTOR_DEFAULT: Mapping[str, Any] = {"method": "linear"}
@@ -55,11 +53,6 @@ def check_auto(given: Mapping[str, Any]) -> Recipe:
 def settings_of(candidate: Mapping[str, Any], auto: Recipe) -> dict[str, Any]:
     """Return a candidate's settings with the rank that `auto` was given."""
     return {**candidate, **({} if auto.rank == "full" else {"rank": auto.rank})}
-
-
-def calibrated_settings(weights: Mapping[str, float], auto: Recipe) -> dict[str, Any]:
-    """Return the settings of the candidate whose weights, by language, were learned on dev."""
-    return settings_of({"method": CALIBRATED_METHOD, "weights": dict(weights)}, auto)
 
 
 def default_recipe(auto: Recipe, adapters: int, *, has_ancestor: bool) -> Recipe:

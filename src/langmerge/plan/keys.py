@@ -13,7 +13,6 @@ from langmerge.base import ResolvedBase
 from langmerge.merging.auto import AUTO, CANDIDATES, default_recipe
 from langmerge.merging.auto import VERSION as AUTO_VERSION
 from langmerge.merging.calibrated import CALIBRATED
-from langmerge.merging.calibrated import ROWS as CALIBRATION_ROWS
 from langmerge.merging.calibrated import VERSION as CALIBRATION_VERSION
 from langmerge.plan.graph import (
     ANCESTOR,
@@ -248,7 +247,6 @@ def _choice(job: Job, project: Project, base: ResolvedBase) -> dict[str, Any]:
     return {
         "version": AUTO_VERSION,
         "candidates": [dict(candidate) for candidate in CANDIDATES],
-        "calibration": {"version": CALIBRATION_VERSION, "rows": CALIBRATION_ROWS},
         "base": base.identity(),
         "task": {
             code: project.tasks[job.task].evaluation_identity(code) for code in project.languages

@@ -64,7 +64,9 @@ def complete(
         norms = _norms(map(adapter, project.languages), ancestor)
         return replace(found, weights=by_inverse_norm(norms))
     if project.merge[recipe].is_calibrated:
-        return _as_made(project, _fact(facts, merge_id(task, recipe, seed), "recipe", recipe))
+        made = dict(_fact(facts, merge_id(task, recipe, seed), "recipe", recipe))
+        weights = [made["weights"][language] for language in project.languages]
+        return check_recipe(made.pop("method"), {**made, "weights": weights}, len(weights))
     return found
 
 
@@ -133,15 +135,8 @@ def _chosen(project: Project, task: str, recipe: str, seed: int, facts: Facts) -
     made = facts.get(merge_id(task, recipe, seed), {})
     if not project.chooses_on_dev(task, recipe) or "recipe" not in made:
         return None
-    return _as_made(project, made["recipe"])
-
-
-def _as_made(project: Project, told: Mapping[str, Any]) -> Recipe:
-    """Return a recipe that a merge job found on dev; learned weights are told by language."""
-    settings, languages = dict(told), list(project.languages)
-    if isinstance(weights := settings["weights"], Mapping):
-        settings["weights"] = [weights[language] for language in languages]
-    return check_recipe(settings.pop("method"), settings, len(languages))
+    settings = dict(made["recipe"])
+    return check_recipe(settings.pop("method"), settings, len(project.languages))
 
 
 def _norms(adapters: Iterable[Path], ancestor: Path | None) -> list[float]:

@@ -73,16 +73,13 @@ class Ground:
         project, store = self.workspace.project, self.workspace.store
         settings = project.merge[recipe]
         found = complete(project, self.tasks[0], recipe, self.seed, facts=self.facts, store=store)
-        weights = found.weights
-        by_language = weights and dict(zip(self.languages, weights, strict=True))
         if settings.method == AUTO:
-            own = {**found.as_dict(), "weights": by_language}
-            return {key: value for key, value in own.items() if value is not None}
+            return {key: value for key, value in found.as_dict().items() if value is not None}
         own = settings.model_dump(
             exclude={"calibration_rows", "calibration_bands"}, exclude_none=True
         )
         if isinstance(settings.weights, str):
-            own["weights"] = by_language
+            own["weights"] = dict(zip(self.languages, found.weights or (), strict=True))
         if settings.is_calibrated and found.layer_scales:
             own["layer_scales"] = list(found.layer_scales)
         return own
