@@ -41,7 +41,7 @@ def _differences(raw: Raw) -> tuple[str, Any] | None:
         1, len(shown), figsize=(3.2 * len(shown), 4), squeeze=False, layout="constrained"
     )
     for task, axis in zip(shown, axes[0], strict=True):
-        drawn = draw(tables.models_of(raw, task))
+        drawn = draw(tables.without_learned(tables.models_of(raw, task)))
         names = [n for n in drawn if n.startswith("merged:")]
         names.sort(key=lambda name: drawn[name].mean.observed)
         for place, name in enumerate(names):

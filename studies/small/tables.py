@@ -110,7 +110,7 @@ def scores(raw: Raw) -> str:
     """Return every model's score by language, task by task."""
     parts = []
     for task in raw.tasks:
-        if not (models := _without_learned(models_of(raw, task))):
+        if not (models := without_learned(models_of(raw, task))):
             continue
         languages, drawn = _languages(raw, task), draw(models)
         seeds = max(len(runs) for runs in models.values())
@@ -136,7 +136,7 @@ def choosing(raw: Raw) -> str:
     """Return what choosing on dev was worth: dev and test scores of what it chose."""
     lines = []
     for task in _tested(raw):
-        models = _without_learned(models_of(raw, task))
+        models = without_learned(models_of(raw, task))
         tested = [name for name in models if name.startswith("merged:")]
         test = {name: drawn.mean.observed for name, drawn in draw(models).items()}
         dev = {name: _dev_mean(raw, task, name) for name in tested}
@@ -273,7 +273,8 @@ LEARNED = (CALIBRATED, f"{CALIBRATED}-bands", "aligned")
 """What has a table of its own: dev rows were what it learned from."""
 
 
-def _without_learned(models: dict[str, Any]) -> dict[str, Any]:
+def without_learned(models: dict[str, Any]) -> dict[str, Any]:
+    """Leave out merges that learned from dev rows, which not all seeds may have."""
     return {name: runs for name, runs in models.items() if name not in LEARNED}
 
 
