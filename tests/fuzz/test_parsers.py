@@ -221,7 +221,7 @@ def _value(content: bytes) -> object:
     """What JSON says, whose white space is no damage; the bytes themselves if it is none."""
     try:
         return json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return content
 
 
