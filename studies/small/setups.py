@@ -11,12 +11,11 @@ from typing import Any
 import yaml
 from forms import PROMPTS, Form
 
-from langmerge.project import PROJECT_FILE
+from langmerge.project import PROJECT_FILE, STORE_FOLDER
+from langmerge.sharing import link_store
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 from packs import pack_rows, write_rows
-
-_STORE = ".langmerge"
 
 _TYPES: dict[str, dict[str, Any]] = {
     "topic": {"type": "classification"},
@@ -87,9 +86,7 @@ class Study:
         """
         folder = self.path(name).parent
         folder.mkdir(parents=True, exist_ok=True)
-        (self.work / _STORE).mkdir(exist_ok=True)
-        if not (folder / _STORE).exists():
-            (folder / _STORE).symlink_to(self.work / _STORE)
+        link_store(self.work / STORE_FOLDER, self.path(name))
         changed = bool(limits or without)
         data = f"data/{name if changed else 'all'}/{task}"
         form = self.form

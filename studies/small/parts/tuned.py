@@ -51,8 +51,7 @@ def _with_the_best(study: Study, bench: Bench, path: Path, seed: int) -> Iterato
     """Ask the combined model of a seed on test, trained by the setting that dev chose."""
     project = Opened.of(path)
     record = record_of(study, project.task, project.init, seed)
-    changes = _trials(study)[_best_setting(study, project)]
-    make = partial(_combined, study, bench, project, changes, seed)
+    make = partial(_combined, study, bench, project, _best_setting(study, project), seed)
     bench.ask(project, record, "combined-tuned", make, on=(project.languages, "test"))
     yield from ()
 
@@ -88,16 +87,16 @@ def _tuned_project(study: Study, path: Path) -> Path:
         form.languages[project.task],
         seeds=form.seeds,
         init=project.init,
-        training=_trials(study)[_best_setting(study, project)],
+        training=_best_setting(study, project),
     )
 
 
-def _best_setting(study: Study, project: Opened) -> str:
+def _best_setting(study: Study, project: Opened) -> Mapping[str, Any]:
     record = record_of(study, project.task, project.init, study.form.seeds[0])
     best: str | None = record.content["facts"].get("tuned")
     if best is None:
         raise MissingResultError(f"the combined model's settings for {project.task}")
-    return best
+    return _trials(study)[best]
 
 
 def _trials(study: Study) -> Mapping[str, Mapping[str, Any]]:

@@ -14,8 +14,6 @@ from setups import Study
 from parts.steps import Step
 
 _SCRIPT = Path(__file__).parents[3] / "benchmarks" / "upkeep.py"
-
-
 TASK = "topic"
 
 
