@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -134,22 +134,16 @@ def _unreached(skeleton: BaseModel) -> Iterator[str]:
 
 
 def training_set(
-    project: Project,
-    task: str,
-    language: str,
-    split: Split,
-    encoder: Encoder,
-    *,
-    absent: Collection[str] = (),
+    project: Project, task: str, language: str, split: Split, encoder: Encoder
 ) -> TrainingSet:
-    """Return a language's training examples; labels `absent` from all are left out of the loss.
+    """Return a language's training examples.
 
     Raises:
         DataError: if too many of them lose their whole completion to `train.max_length`.
     """
     presenter = Presenter(project.tasks[task], language, encoder)
     examples = TrainingSet(
-        task, language, tuple(presenter.training_example(row, absent) for row in split.rows)
+        task, language, tuple(presenter.training_example(row) for row in split.rows)
     )
     wholly = examples.cut.cut_wholly
     if wholly > MAX_SHARE_CUT_AWAY * len(split):
@@ -190,7 +184,7 @@ def _findings(project: Project, report: DataReport) -> Iterator[tuple[str, Findi
             train = {
                 language: splits["train"]
                 for (of_task, language), splits in report.splits.items()
-                if of_task == task and not project.train_for(language).ignore_absent_labels
+                if of_task == task
             }
             for finding in compare_labels(train, labels):
                 yield task, finding

@@ -34,14 +34,11 @@ class Example:
         prompt_ids: what the model is given.
         completion_ids: what it is to produce, as far as it fits.
         lost: how many tokens of the completion were cut away.
-        left_out: ids that the loss does not take for an alternative, each with the place in the
-            completion where it might stand.
     """
 
     prompt_ids: tuple[int, ...]
     completion_ids: tuple[int, ...]
     lost: int = 0
-    left_out: tuple[tuple[int, int], ...] = ()
 
     @property
     def length(self) -> int:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from langmerge.data import Row
 from langmerge.encoding import Encoder, Example, Message
@@ -27,27 +27,12 @@ class Presenter:
     language: str
     encoder: Encoder
 
-    def training_example(self, row: Row, absent: Collection[str] = ()) -> Example:
-        """Return prompt and supervised completion as token ids, cut to the maximal length.
-
-        Args:
-            row: the row.
-            absent: labels that no row of the training has. Where one of them would part from the
-                row's own, its token is left out of the loss: the softmax is restricted to what the
-                rows can tell apart (FedRS, Li and Zhan, KDD 2021, with a scale of minus infinity).
-        """
-        eos = self.task.ends_with_eos
-        own = self._completion_ids(row, self.task.answer_text(row), eos)
-        example = self.encoder.example(self._prompt_ids(row), own)
-        if not absent:
-            return example
-        labels = self.task.declared_labels()
-        others = {label: self._completion_ids(row, label, eos) for label in labels}
-        left_out = {_parting(own, others[label]) for label in absent}
-        # What also leads to a label that rows have is an alternative like any other.
-        left_out -= {_parting(own, ids) for label, ids in others.items() if label not in absent}
-        kept = sorted(pair for pair in left_out if pair and pair[0] < len(example.completion_ids))
-        return replace(example, left_out=tuple(kept))
+    def training_example(self, row: Row) -> Example:
+        """Return prompt and supervised completion as token ids, cut to the maximal length."""
+        return self.encoder.example(
+            self._prompt_ids(row),
+            self._completion_ids(row, self.task.answer_text(row), self.task.ends_with_eos),
+        )
 
     def scoring(self, row: Row) -> tuple[list[int], list[list[int]]]:
         """Return the prompt's ids, and those of each candidate answer (none of free text).
@@ -90,9 +75,3 @@ class Presenter:
 
     def _is_chat(self, row: Row) -> bool:
         return bool(row.messages) or self.encoder.has_chat_template
-
-
-def _parting(own: Sequence[int], other: Sequence[int]) -> tuple[int, int] | None:
-    """Return the first place at which another completion differs, and its token there."""
-    pairs = enumerate(zip(own, other, strict=False))
-    return next(((at, theirs) for at, (ours, theirs) in pairs if ours != theirs), None)

@@ -79,13 +79,7 @@ def test_loss_and_gradients_equal_pefts(tiny_bases, tiny_base_folders, family, s
     with attached(base, factors) as acting:
         hidden = base.hidden_states(batch.input_ids).flatten(0, 1)[batch.positions]
         loss = backward_through_head(
-            base,
-            hidden,
-            batch.targets,
-            batch.left_out,
-            acting=acting,
-            counts=[count],
-            weights=[1 / count],
+            base, hidden, batch.targets, acting=acting, counts=[count], weights=[1 / count]
         )
     assert loss.item() == pytest.approx(total.item() / count, rel=1e-5)
     for (module, part), parameter in theirs.items():

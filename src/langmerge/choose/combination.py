@@ -162,8 +162,7 @@ class Combination:
         for start in range(0, len(ordered), size):
             batch = self._batch(ordered[start : start + size])
             with packed(self._packing(batch)), self._acting.during(_layout(batch)):
-                states = self._states(batch)
-                total += summed_loss(self._base, states, batch.targets, batch.left_out)
+                total += summed_loss(self._base, self._states(batch), batch.targets)
         return total
 
     def _backward(self, examples: Sequence[Example], size: int, weight: float) -> float:
@@ -176,7 +175,6 @@ class Combination:
                     self._base,
                     self._states(batch),
                     batch.targets,
-                    batch.left_out,
                     acting=self._acting,
                     counts=[part.supervised for part in batch.parts],
                     weights=[weight],

@@ -10,7 +10,6 @@ from langmerge.data.changes import (
 from langmerge.data.checks import (
     Finding,
     Overlap,
-    absent_labels,
     check_language_splits,
     compare_labels,
     overlap,
@@ -34,7 +33,6 @@ __all__ = [
     "Shape",
     "Source",
     "Split",
-    "absent_labels",
     "changes_between",
     "check_language_splits",
     "compare_labels",

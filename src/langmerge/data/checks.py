@@ -77,18 +77,11 @@ def compare_labels(splits: Mapping[str, Split], labels: Sequence[str]) -> list[F
         Finding(
             "warning",
             f"{language}: train has no row labelled {listed(absent)}; its adapter learns never to "
-            "answer so, and takes that into the merge; add such rows, set "
-            "train.ignore_absent_labels, or drop the label",
+            "answer so, and takes that into the merge; add such rows or drop the label",
         )
         for language, split in sorted(splits.items())
-        if (absent := absent_labels(split.rows, labels))
+        if (absent := _absent_labels(split, labels))
     ]
-
-
-def absent_labels(rows: Sequence[Row], labels: Sequence[str]) -> list[str]:
-    """Return the declared labels that no row has."""
-    present = {row.target for row in rows}
-    return [label for label in labels if label not in present]
 
 
 def _leaks(train: Split, other: Split, name: str) -> list[Finding]:
@@ -128,3 +121,8 @@ def _folded(text: str) -> str:
 def _named_groups(split: Split) -> set[str]:
     """Return the groups given in the data: ids that happen to be the same are no groups."""
     return {row.group for row in split.rows if row.group != row.id}
+
+
+def _absent_labels(split: Split, labels: Sequence[str]) -> list[str]:
+    present = {row.target for row in split.rows}
+    return [label for label in labels if label not in present]

@@ -12,7 +12,7 @@ from typing import Any
 from langmerge.adapter import Adapter
 from langmerge.canonical import digest_of
 from langmerge.check import training_set
-from langmerge.data import Row, Split, absent_labels, row_digest, rows_to_learn, share_of_rows
+from langmerge.data import Row, Split, row_digest, rows_to_learn, share_of_rows
 from langmerge.durations import time_text
 from langmerge.encoding import Encoder, Example
 from langmerge.engine.bench import Bench, Made, Produced, Progress
@@ -242,25 +242,12 @@ def _examples(
 ) -> list[Example]:
     """Return rows as the model is to learn them."""
     encoder = Encoder(bench.training_base().tokenizer, config.max_length)
-    absent = _absent_labels(bench, job) if config.ignore_absent_labels else []
     return [
         example
         for code, of in rows.items()
-        for example in training_set(
-            bench.project, job.task, code, Split(of), encoder, absent=absent
-        ).examples
+        for example in training_set(bench.project, job.task, code, Split(of), encoder).examples
         if not example.cut_wholly
     ]
-
-
-def _absent_labels(bench: Bench, job: Job) -> list[str]:
-    """Return the declared labels that no training row of a training's languages has."""
-    languages = _languages_of(bench, job)
-    # All rows count, also where an ancestor or a continued training learns some of them only.
-    return absent_labels(
-        [row for code in languages for row in bench.rows(job.task, code, "train")],
-        bench.project.tasks[job.task].declared_labels(),
-    )
 
 
 def _kept(bench: Bench, result: TrainResult, asked: _Asked, billed: Mapping[str, Any]) -> Produced:

@@ -155,15 +155,13 @@ def training_settings(job: Job, project: Project, base: ResolvedBase) -> dict[st
     """Return what of a training's document depends on no data and no other job."""
     task = project.tasks[job.task]
     languages = list(project.languages) if job.language is None else [job.language]
-    settings: dict[str, Any] = {
+    settings = {
         "base": base.identity(),
         "task": {code: task.identity(code) for code in languages},
         "adapter": project.adapter_for(job.language).model_dump(mode="json"),
         "train": training_of(job, project).effective(),
         "seed": job.seed,
     }
-    if training_of(job, project).ignore_absent_labels:
-        settings["labels"] = sorted(task.declared_labels())
     return {**settings, SHARE: project.train.ancestor.share} if job.is_ancestor else settings
 
 

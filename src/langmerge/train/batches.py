@@ -41,8 +41,6 @@ class Batch:
         positions: `[supervised]`, int64: indices into the flattened `input_ids` at which a token
             of a completion is predicted.
         targets: `[supervised]`, int64: those tokens.
-        left_out: `[pairs, 2]`, int64: an index into `targets`, and a token that is no alternative
-            there; in the order of the targets.
         lengths: how many tokens each row has.
         parts: one per adapter, in the order of the tokens.
     """
@@ -51,7 +49,6 @@ class Batch:
     position_ids: Tensor | None
     positions: Tensor
     targets: Tensor
-    left_out: Tensor
     lengths: tuple[int, ...]
     parts: tuple[Part, ...]
 
@@ -68,7 +65,6 @@ class Batch:
             position_ids=None if self.position_ids is None else self.position_ids.to(device),
             positions=self.positions.to(device),
             targets=self.targets.to(device),
-            left_out=self.left_out.to(device),
         )
 
 
@@ -135,17 +131,10 @@ def collate(*groups: Sequence[Example], packed: bool = False) -> Batch:
     flat = torch.zeros(sum(lengths) if packed else width * len(rows), dtype=torch.int64)
     positions: list[int] = []
     targets: list[int] = []
-    left_out: list[tuple[int, int]] = []
     for start, example, row in zip(starts, examples, rows, strict=False):
         flat[start : start + len(row) - 1] = torch.tensor(row[:-1])
         first = max(len(example.prompt_ids), 1)
         positions += [start + at - 1 for at in range(first, len(row))]
-        unpredicted = first - len(example.prompt_ids)
-        left_out += sorted(
-            (len(targets) + at - unpredicted, token)
-            for at, token in example.left_out
-            if at >= unpredicted
-        )
         targets += row[first:]
     sizes = [len(group) for group in groups]
     parts = []
@@ -159,7 +148,6 @@ def collate(*groups: Sequence[Example], packed: bool = False) -> Batch:
         torch.cat([torch.arange(length) for length in lengths])[None] if packed else None,
         torch.tensor(positions, dtype=torch.int64),
         torch.tensor(targets, dtype=torch.int64),
-        torch.tensor(left_out, dtype=torch.int64).view(-1, 2),
         tuple(lengths),
         tuple(parts),
     )

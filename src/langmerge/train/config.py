@@ -15,8 +15,6 @@ ALL_LINEAR = "all-linear"
 NO_EFFECT = frozenset({"gradient_checkpointing", "grouping", "torch_compile"})
 """Training settings that change what training costs, and nothing about its result."""
 
-_LATER_OPTIONS = frozenset({"load_in_4bit", "ignore_absent_labels"})
-
 _EARLY_STOPPING = frozenset({"eval_steps", "early_stopping_patience"})
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -95,11 +93,6 @@ class TrainConfig(Settings):
     adam_epsilon: float = Field(default=1e-8, gt=0)
     """AdamW's, against division by zero."""
     max_length: PositiveInt = Field(default=512, description="tokens of prompt and completion")
-    ignore_absent_labels: bool = Field(
-        default=False,
-        description="keep labels that a language's rows never have out of the loss, so that its "
-        "adapter does not unlearn them",
-    )
     gradient_checkpointing: bool | Literal["auto"] = Field(
         default="auto", description="auto: only where memory runs out without"
     )
@@ -146,7 +139,8 @@ class TrainConfig(Settings):
         """Return the settings that a training's result depends on, as JSON values."""
         # Options that are off are left out, so that what was trained before they came still counts.
         off = set() if self.early_stopping_patience else set(_EARLY_STOPPING)
-        off |= {name for name in _LATER_OPTIONS if not getattr(self, name)}
+        if not self.load_in_4bit:
+            off.add("load_in_4bit")
         return self.model_dump(mode="json", exclude=set(NO_EFFECT | off))
 
 

@@ -19,7 +19,6 @@ def backward_through_head(
     base: BaseModel,
     hidden: Tensor,
     targets: Tensor,
-    left_out: Tensor,
     *,
     acting: Acting,
     counts: Sequence[int],
@@ -35,8 +34,6 @@ def backward_through_head(
         hidden: `[supervised, hidden]`: the states from which `targets` are predicted; those of an
             adapter stand together.
         targets: `[supervised]`, int64.
-        left_out: `[pairs, 2]`, int64: an index into `targets`, and a token that the softmax there
-            leaves out.
         acting: the adapters, attached to the base, with the layout of the pass.
         counts: how many of the targets each adapter of the layout has.
         weights: of each adapter; one over the number of supervised tokens of its step makes its
@@ -52,7 +49,7 @@ def backward_through_head(
     losses = torch.empty(len(targets), dtype=torch.float64, device=hidden.device)
     for chunk, layout in _chunks(base, acting, counts, size):
         with acting.during(layout):
-            logits = _restricted(base.logits(detached[chunk]), left_out, chunk.start)
+            logits = base.logits(detached[chunk])
             wanted = targets[chunk].to(logits.device)  # a base may be on several devices
             loss = functional.cross_entropy(logits, wanted, reduction="none")
             weighted = loss * shares[chunk].to(loss)
@@ -63,24 +60,14 @@ def backward_through_head(
     return torch.stack([part.sum() for part in torch.split(losses, list(counts))])
 
 
-def summed_loss(base: BaseModel, hidden: Tensor, targets: Tensor, left_out: Tensor) -> float:
+def summed_loss(base: BaseModel, hidden: Tensor, targets: Tensor) -> float:
     """Return the sum of the cross-entropies, in nats; the arguments as above, without gradients."""
     size = max(1, _CHUNK_LOGITS // base.vocabulary_size)
     total = 0.0
-    for start in range(0, len(targets), size):
-        wanted = targets[start : start + size]
-        logits = _restricted(base.logits(hidden[start : start + size]), left_out, start)
+    for states, wanted in zip(torch.split(hidden, size), torch.split(targets, size), strict=True):
+        logits = base.logits(states)
         total += float(functional.cross_entropy(logits, wanted.to(logits.device), reduction="sum"))
     return total
-
-
-def _restricted(logits: Tensor, left_out: Tensor, start: int) -> Tensor:
-    """Return the logits of targets from `start` on, with those that are left out at -infinity."""
-    here = left_out[(left_out[:, 0] >= start) & (left_out[:, 0] < start + len(logits))]
-    if not len(here):
-        return logits
-    rows, tokens = (here - here.new_tensor([start, 0])).to(logits.device).unbind(1)
-    return logits.index_put((rows, tokens), logits.new_tensor(-torch.inf))
 
 
 def _chunks(

@@ -300,9 +300,7 @@ class AdapterRun:
         """What a checkpoint must agree on to be continued."""
         examples = hashlib.sha256()
         for example in (*self.examples, *self.dev):
-            left_out = [number for pair in example.left_out for number in pair]
-            parts = (example.prompt_ids, example.completion_ids, *([left_out] if left_out else []))
-            for ids in parts:
+            for ids in (example.prompt_ids, example.completion_ids):
                 examples.update(array("q", [len(ids), *ids]).tobytes())
         start = self.lesson.start
         return digest_of(

@@ -131,8 +131,7 @@ class Stepper:
                     ).to(self._base.device)
                     layout = Layout((member,), (batch.parts[0].padded,))
                     with packed(self._packing(batch)), self._acting.during(layout):
-                        states = self._states(batch)
-                        total += summed_loss(self._base, states, batch.targets, batch.left_out)
+                        total += summed_loss(self._base, self._states(batch), batch.targets)
         finally:
             self._base.model.train()
         return total / sum(map(supervised, examples))
@@ -212,7 +211,6 @@ class Stepper:
                 self._base,
                 self._states(batch),
                 batch.targets,
-                batch.left_out,
                 acting=self._acting,
                 counts=[part.supervised for part in batch.parts],
                 weights=weights,
