@@ -63,7 +63,11 @@ def _curves(raw: Raw) -> tuple[str, Any] | None:
         return None
     languages = list(dict.fromkeys(record["facts"]["language"] for record in records))
     figure, axes = plt.subplots(
-        1, len(languages), figsize=(3.4 * len(languages), 3.2), squeeze=False, layout="constrained"
+        1,
+        len(languages),
+        figsize=(3.4 * len(languages) + 1.8, 3.2),
+        squeeze=False,
+        layout="constrained",
     )
     for language, axis in zip(languages, axes[0], strict=True):
         own = [record for record in records if record["facts"]["language"] == language]
@@ -82,5 +86,5 @@ def _curves(raw: Raw) -> tuple[str, Any] | None:
         axis.set_title(language)
         axis.set_xlabel("training rows")
     axes[0][0].set_ylabel("accuracy")
-    axes[0][0].legend(fontsize=6)
+    figure.legend(*axes[0][0].get_legend_handles_labels(), fontsize=7, loc="outside right center")
     return "Accuracy of a low-resource language by its training rows", figure

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
-from forms import METRICS
+from forms import HALF, METRICS
 from intervals import Drawn, Value, draw
 from results import Raw
 
@@ -298,12 +299,19 @@ def tuned(raw: Raw) -> str:
     return "\n\n".join(part for part in (by_setting, _merged_by_the_best(raw)) if part)
 
 
+_TRAINED = {
+    "tuned": "by the setting",
+    HALF: "gently, from an ancestor of half of the rows",
+}
+
+
 def _merged_by_the_best(raw: Raw) -> str:
     """Return merges of adapters trained by the combined model's best setting, against it."""
     lines = []
-    for task in raw.tasks:
-        ours = models_of(raw, task, "tuned")
-        facts = raw.record(task, "tuned", raw.seeds(task)[0])["facts"]
+    for task, variant in product(raw.tasks, _TRAINED):
+        if not (seeds := raw.seeds(task, variant)):
+            continue
+        ours, facts = models_of(raw, task, variant), raw.record(task, variant, seeds[0])["facts"]
         theirs = models_of(raw, task).get("combined-tuned", {})
         name = f"merged:{facts.get('chosen')}"
         seeds = sorted(ours.get(name, {}).keys() & theirs.keys())
@@ -315,7 +323,7 @@ def _merged_by_the_best(raw: Raw) -> str:
         difference = drawn[name].mean.minus(drawn["tuned"].mean)
         lines.append(
             [
-                task, str(len(seeds)), f"{own.mean.observed:.1f}" if own else "",
+                task, _TRAINED[variant], str(len(seeds)), f"{own.mean.observed:.1f}" if own else "",
                 f"`{facts['chosen']}`", f"{drawn[name].mean.observed:.1f}",
                 f"{drawn['tuned'].mean.observed:.1f}", _points(difference), _verdict(difference),
             ]
@@ -323,7 +331,8 @@ def _merged_by_the_best(raw: Raw) -> str:
     if not lines:
         return ""
     head = [
-        "task", "seeds", "individual", "recipe", "merged", "combined, tuned", "difference (95%)",
+        "task", "adapters", "seeds", "individual", "recipe", "merged", "combined, tuned",
+        "difference (95%)",
         f"one-sided 95% bound; above {MARGIN:g}?",
     ]  # fmt: skip
     return f"Adapters trained by the chosen setting, too:\n\n{_table(head, lines)}"
@@ -402,27 +411,59 @@ def added(raw: Raw) -> str:
 
 
 def curves(raw: Raw) -> str:
-    """Return scores of a low-resource language, and of the others, by its rows."""
-    lines = []
-    for record in curve_records(raw):
-        language = record["facts"]["language"]
-        row = [language, str(record["facts"]["count"])]
-        for model in CURVE_MODELS:
-            answers = record["test"].get(model, {})
-            if language not in answers:
-                row.append("")
-                continue
-            own = raw.value("reasoning", language, answers[language])
-            others = [
-                raw.value("reasoning", code, of) for code, of in answers.items() if code != language
+    """Return scores of each low-resource language, and of the others, by its rows."""
+    records = curve_records(raw)
+    parts = []
+    for language in dict.fromkeys(record["facts"]["language"] for record in records):
+        own = [record for record in records if record["facts"]["language"] == language]
+        lines = [
+            [
+                label,
+                *(_curve_cell(raw, record, model) for record in own),
+                _against_without(raw, own[-1], model, [language]),
+                _against_without(raw, own[-1], model, _others(own[-1])),
             ]
-            row.append(f"{own:.1f}" + (f" / {np.mean(others):.1f}" if others else ""))
-        lines.append(row)
-    if not lines:
-        return ""
-    head = ["language", "rows", *CURVE_MODELS.values()]
-    return f"Its score / the mean of the others:\n\n{_table(head, lines)}"
+            for model, label in CURVE_MODELS.items()
+            if any(language in record["test"].get(model, {}) for record in own)
+        ]
+        counts = [f"{record['facts']['count']:,} rows" for record in own]
+        most = f"with {counts[-1]} minus TIES without it (95%)"
+        head = ["model", *counts, most, "likewise, the others"]
+        told = f"**{language}**: its score / the mean of the others"
+        parts.append(f"{told}\n\n{_table(head, lines, right=True)}")
+    return "\n\n".join(parts)
 
+
+def _curve_cell(raw: Raw, record: Mapping[str, Any], model: str) -> str:
+    language, answers = record["facts"]["language"], record["test"].get(model, {})
+    if language not in answers:
+        return ""
+    values = {code: raw.value("reasoning", code, of) for code, of in answers.items()}
+    own = f"{values.pop(language):.1f}"
+    return f"{own} / {np.mean([*values.values()]):.1f}" if values else own
+
+
+def _others(record: Mapping[str, Any]) -> list[str]:
+    return [c for c in record["test"][_WITHOUT] if c != record["facts"]["language"]]
+
+
+def _against_without(
+    raw: Raw, record: Mapping[str, Any], model: str, languages: Sequence[str]
+) -> str:
+    """Compare a model with the merge that lacks the low-resource language."""
+    answers = {name: record["test"].get(name, {}) for name in (model, _WITHOUT)}
+    if model == _WITHOUT or any(c not in of for of in answers.values() for c in languages):
+        return ""
+    drawn = draw(
+        {
+            name: {0: {code: raw.sample("reasoning", code, of[code]) for code in languages}}
+            for name, of in answers.items()
+        }
+    )
+    return _points(drawn[model].mean.minus(drawn[_WITHOUT].mean))
+
+
+_WITHOUT = "merged without it"
 
 CURVE_MODELS = {
     "individual": "own adapter",

@@ -9,11 +9,13 @@ from typing import Any
 
 from bench import Bench, MissingResultError, Opened
 from choice import best_of, dev_scores, record_of
-from forms import auto_names
+from forms import HALF, HALF_RATE, HALF_SHARE, Form, auto_names
 from setups import Study
 
 from langmerge import Adapter
 from parts.steps import Step, adapters_of, first_projects, train
+
+TUNED = "tuned"
 
 
 def tuned(study: Study, bench: Bench) -> Iterator[tuple[str, Step]]:
@@ -28,10 +30,16 @@ def tuned(study: Study, bench: Bench) -> Iterator[tuple[str, Step]]:
             for seed in study.form.seeds:
                 step = partial(_with_the_best, study, bench, path, seed)
                 yield f"tuned/{task}: test, seed {seed}", step
-            yield f"tuned/{task}: train adapters", partial(_train_by_the_best, study, path)
-            for seed in study.form.seeds:
-                step = partial(_merged_by_the_best, study, bench, path, seed)
-                yield f"tuned/{task}: merge, seed {seed}", step
+            for name in parts_of(study.form):
+                yield f"tuned/{task}: train {name}", partial(_train_by_the_best, study, path, name)
+                for seed in study.form.seeds:
+                    step = partial(_merged_by_the_best, study, bench, path, name, seed)
+                    yield f"tuned/{task}: merge {name}, seed {seed}", step
+
+
+def parts_of(form: Form) -> tuple[str, ...]:
+    """Return by which names the raw results have the adapters: more of an ancestor needs one."""
+    return (TUNED, HALF) if form.inits[0] == "ancestor" else (TUNED,)
 
 
 def _tuned(study: Study, bench: Bench, path: Path) -> Iterator[list[str]]:
@@ -56,39 +64,52 @@ def _with_the_best(study: Study, bench: Bench, path: Path, seed: int) -> Iterato
     yield from ()
 
 
-def _train_by_the_best(study: Study, path: Path) -> Iterator[list[str]]:
-    yield from train(_tuned_project(study, path))
+def _train_by_the_best(study: Study, path: Path, name: str) -> Iterator[list[str]]:
+    yield from train(_tuned_project(study, path, name))
 
 
-def _merged_by_the_best(study: Study, bench: Bench, path: Path, seed: int) -> Iterator[list[str]]:
+def _merged_by_the_best(
+    study: Study, bench: Bench, path: Path, name: str, seed: int
+) -> Iterator[list[str]]:
     """Ask merges of adapters that were trained by the setting that dev chose."""
-    project, first = Opened.of(_tuned_project(study, path)), study.form.seeds[0]
-    record, languages = record_of(study, project.task, "tuned", seed), project.languages
+    project, first = Opened.of(_tuned_project(study, path, name)), study.form.seeds[0]
+    record, languages = record_of(study, project.task, name, seed), project.languages
     adapters, ancestor = adapters_of(project, seed)
-    for name in auto_names(study.form) if seed == first else ():
-        record.content["recipes"][name] = recipe = dict(study.form.candidates[name])
+    for recipe_name in auto_names(study.form) if seed == first else ():
+        record.content["recipes"][recipe_name] = recipe = dict(study.form.candidates[recipe_name])
         make = partial(bench.merged, adapters, recipe, seed, ancestor)
-        bench.ask(project, record, f"merged:{name}", make, on=(languages, "dev"))
-    best = best_of(dev_scores([record_of(study, project.task, "tuned", first)], "merged:"))
-    record.note(languages=languages, chosen=best)
+        bench.ask(project, record, f"merged:{recipe_name}", make, on=(languages, "dev"))
+    best = best_of(dev_scores([record_of(study, project.task, name, first)], "merged:"))
+    costs = {of: project.cost(of, seed) for of in [*languages, "ancestor"]}
+    record.note(languages=languages, chosen=best, costs=costs)
     make = partial(bench.merged, adapters, study.form.candidates[best], seed, ancestor)
     bench.ask(project, record, f"merged:{best}", make, on=(languages, "test"))
     for code, adapter in zip(languages, adapters, strict=True):
         bench.ask(project, record, "individual", lambda a=adapter: a, on=([code], "test"))
+    if ancestor is not None and name == HALF:
+        bench.ask(project, record, "ancestor", lambda: ancestor, on=(languages, "test"))
     yield from ()
 
 
-def _tuned_project(study: Study, path: Path) -> Path:
+def _tuned_project(study: Study, path: Path, name: str) -> Path:
     """Write the project whose adapters are trained by the setting that dev chose."""
     project, form = Opened.of(path), study.form
+    setting = _best_setting(study, project)
     return study.project(
-        f"{project.task}-tuned",
+        f"{project.task}-{name}",
         project.task,
         form.languages[project.task],
         seeds=form.seeds,
         init=project.init,
-        training=_best_setting(study, project),
+        training=_gently(study, setting) if name == HALF else setting,
     )
+
+
+def _gently(study: Study, setting: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a setting for adapters that go on gently from more of an ancestor."""
+    rate = setting.get("learning_rate", study.form.training["learning_rate"])
+    ancestor = {"share": HALF_SHARE, "train": {"learning_rate": rate}}
+    return {**setting, "learning_rate": HALF_RATE * rate, "ancestor": ancestor}
 
 
 def _best_setting(study: Study, project: Opened) -> Mapping[str, Any]:
