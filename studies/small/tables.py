@@ -12,7 +12,7 @@ from forms import HALF, METRICS
 from intervals import Drawn, Value, draw
 from results import Raw
 
-from langmerge.statistics import Interval
+from langmerge.statistics import Interval, Samples
 
 MARGIN = -1.5
 """Points that a merge may be below the combined model and still count as not inferior."""
@@ -94,11 +94,15 @@ def _minus(raw: Raw, task: str, ours: str, other: str) -> Value | None:
     """Return one model's mean minus another's over the seeds that both have; None without any."""
     models = models_of(raw, task)
     part = models_of(raw, task, "ancestor") if other == "ancestor" else models
-    pair = {other: part.get(other, {}), ours: models.get(ours, {})}
-    if not (common := sorted(pair[other].keys() & pair[ours].keys())):
-        return None
-    drawn = draw({name: {seed: runs[seed] for seed in common} for name, runs in pair.items()})
-    return drawn[ours].mean.minus(drawn[other].mean)
+    drawn = _drawn_alike({other: part.get(other, {}), ours: models.get(ours, {})})
+    return drawn[ours].mean.minus(drawn[other].mean) if drawn else None
+
+
+def _drawn_alike(models: Mapping[str, Mapping[int, Samples]]) -> dict[str, Drawn]:
+    """Draw models over the seeds that all of them have; empty where they have none in common."""
+    common = sorted(set.intersection(*(set(runs) for runs in models.values())))
+    alike = {name: {seed: runs[seed] for seed in common} for name, runs in models.items()}
+    return draw(alike) if common else {}
 
 
 def _verdict(difference: Value | None) -> str:
@@ -314,26 +318,32 @@ def _merged_by_the_best(raw: Raw) -> str:
         ours, facts = models_of(raw, task, variant), raw.record(task, variant, seeds[0])["facts"]
         theirs = models_of(raw, task).get("combined-tuned", {})
         name = f"merged:{facts.get('chosen')}"
-        seeds = sorted(ours.get(name, {}).keys() & theirs.keys())
-        if not seeds:
+        drawn = _drawn_alike({name: ours.get(name, {}), "tuned": theirs})
+        if not drawn:
             continue
-        pair = {name: ours[name], "tuned": theirs}
-        drawn = draw({model: {s: runs[s] for s in seeds} for model, runs in pair.items()})
-        own = draw({"individual": ours["individual"]})["individual"] if "individual" in ours else ""
         difference = drawn[name].mean.minus(drawn["tuned"].mean)
+        individual = _drawn_alike({"individual": ours.get("individual", {})})
+        beside = _drawn_alike({name: ours[name], "ancestor": ours.get("ancestor", {})})
         lines.append(
             [
-                task, _TRAINED[variant], str(len(seeds)), f"{own.mean.observed:.1f}" if own else "",
-                f"`{facts['chosen']}`", f"{drawn[name].mean.observed:.1f}",
-                f"{drawn['tuned'].mean.observed:.1f}", _points(difference), _verdict(difference),
+                task,
+                _TRAINED[variant],
+                str(len(ours[name].keys() & theirs.keys())),
+                f"{individual['individual'].mean.observed:.1f}" if individual else "",
+                f"`{facts['chosen']}`",
+                f"{drawn[name].mean.observed:.1f}",
+                f"{drawn['tuned'].mean.observed:.1f}",
+                _points(difference),
+                _verdict(difference),
+                _difference(beside, name, "ancestor"),
             ]
-        )  # fmt: skip
+        )
     if not lines:
         return ""
     head = [
         "task", "adapters", "seeds", "individual", "recipe", "merged", "combined, tuned",
-        "difference (95%)",
-        f"one-sided 95% bound; above {MARGIN:g}?",
+        "difference (95%)", f"one-sided 95% bound; above {MARGIN:g}?",
+        "minus its ancestor alone (95%)",
     ]  # fmt: skip
     return f"Adapters trained by the chosen setting, too:\n\n{_table(head, lines)}"
 
