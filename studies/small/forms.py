@@ -38,10 +38,10 @@ METRICS = {
 WITHHELD = ("topic", "en", "games")
 """The label that one language's training rows lack, in the test of the paper's explanation."""
 
-HALF = "half-ancestor"
-HALF_SHARE, HALF_RATE = 0.5, 0.4
-"""The part of adapters that start from half of all rows and go on from there more gently: the
-ancestor's share, and the adapters' learning rate as a part of the ancestor's."""
+ANCESTORS = {"half-ancestor": 0.5, "whole-ancestor": 1.0}
+"""Parts whose adapters have a larger ancestor: the share of all rows that it is made of."""
+GENTLE = 0.4
+"""What the learning rate of such adapters is of their ancestor's, which has taught them much."""
 
 CROSSED: Recipe = {"method": "ties", "density": 1.0, "lambda": 1.5}
 """How adapters of several tasks and languages are merged, chosen beforehand."""

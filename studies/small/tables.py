@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from forms import HALF, METRICS
+from forms import METRICS
 from intervals import Drawn, Value, draw
 from results import Raw
 
@@ -305,7 +305,8 @@ def tuned(raw: Raw) -> str:
 
 _TRAINED = {
     "tuned": "by the setting",
-    HALF: "gently, from an ancestor of half of the rows",
+    "half-ancestor": "gently, from an ancestor of half of the rows",
+    "whole-ancestor": "gently, from an ancestor of all rows",
 }
 
 

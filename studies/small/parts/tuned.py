@@ -9,7 +9,7 @@ from typing import Any
 
 from bench import Bench, MissingResultError, Opened
 from choice import best_of, dev_scores, record_of
-from forms import HALF, HALF_RATE, HALF_SHARE, Form, auto_names
+from forms import ANCESTORS, GENTLE, Form, auto_names
 from setups import Study
 
 from langmerge import Adapter
@@ -39,7 +39,7 @@ def tuned(study: Study, bench: Bench) -> Iterator[tuple[str, Step]]:
 
 def parts_of(form: Form) -> tuple[str, ...]:
     """Return by which names the raw results have the adapters: more of an ancestor needs one."""
-    return (TUNED, HALF) if form.inits[0] == "ancestor" else (TUNED,)
+    return (TUNED, *ANCESTORS) if form.inits[0] == "ancestor" else (TUNED,)
 
 
 def _tuned(study: Study, bench: Bench, path: Path) -> Iterator[list[str]]:
@@ -86,7 +86,7 @@ def _merged_by_the_best(
     bench.ask(project, record, f"merged:{best}", make, on=(languages, "test"))
     for code, adapter in zip(languages, adapters, strict=True):
         bench.ask(project, record, "individual", lambda a=adapter: a, on=([code], "test"))
-    if ancestor is not None and name == HALF:
+    if ancestor is not None and name in ANCESTORS:
         bench.ask(project, record, "ancestor", lambda: ancestor, on=(languages, "test"))
     yield from ()
 
@@ -101,15 +101,15 @@ def _tuned_project(study: Study, path: Path, name: str) -> Path:
         form.languages[project.task],
         seeds=form.seeds,
         init=project.init,
-        training=_gently(study, setting) if name == HALF else setting,
+        training=_gently(study, setting, ANCESTORS[name]) if name in ANCESTORS else setting,
     )
 
 
-def _gently(study: Study, setting: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a setting for adapters that go on gently from more of an ancestor."""
+def _gently(study: Study, setting: Mapping[str, Any], share: float) -> dict[str, Any]:
+    """Return a setting for adapters that go on gently from an ancestor of a share of all rows."""
     rate = setting.get("learning_rate", study.form.training["learning_rate"])
-    ancestor = {"share": HALF_SHARE, "train": {"learning_rate": rate}}
-    return {**setting, "learning_rate": HALF_RATE * rate, "ancestor": ancestor}
+    ancestor = {"share": share, "train": {"learning_rate": rate}}
+    return {**setting, "learning_rate": GENTLE * rate, "ancestor": ancestor}
 
 
 def _best_setting(study: Study, project: Opened) -> Mapping[str, Any]:
