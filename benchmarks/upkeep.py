@@ -9,8 +9,9 @@ All are langmerge's own runs (`langmerge run --baselines`); the times are their 
 project goes through the same updates with `update.mode: continue`. The script can be killed and
 called again: finished jobs are kept. `--tiny` checks the whole thing in seconds with any base.
 
-With `--init ancestor` adapters start from a short training on a quarter of all languages' rows,
-which is part of the beginning's cost and stays as it is over all updates.
+With `--init ancestor` adapters start from a training on a share of all languages' rows (`--share`),
+which is part of the beginning's cost and stays as it is over all updates. `--gentle` is what their
+learning rate is of the ancestor's, which is the combined model's, too.
 
 With N languages and evaluating a language costing e of training it, an update that trains one of
 them and evaluates all saves at most 1 - (1 + N e) / (N + N e): the ceiling.
@@ -41,6 +42,7 @@ TASK = "topic"
 LANGUAGES = ("de", "en", "fr", "ja", "zh")
 ADDED = "es"
 MAX_LENGTH = 256
+LEARNING_RATE = 1e-3
 MODES = ("scratch", "continue")
 
 
@@ -62,12 +64,22 @@ class Way:
         init: what adapters start from: `shared` or `ancestor`.
         recipe: of the merge.
         dtype: `train.dtype`.
+        share: of all languages' rows, which the ancestor is made of.
+        gentle: what the adapters' learning rate is of the ancestor's and the combined model's.
     """
 
     mode: str
     init: str
     recipe: dict[str, Any]
     dtype: str
+    share: float
+    gentle: float
+
+    def learning_rates(self) -> dict[str, Any]:
+        """Return the settings that say at which rate each model is trained, from what share."""
+        whole = {"learning_rate": LEARNING_RATE}
+        ancestor = {"share": self.share, "train": whole} if self.init == "ancestor" else {}
+        return {"learning_rate": LEARNING_RATE * self.gentle, "ancestor": ancestor}
 
 
 @dataclass(frozen=True)
@@ -112,6 +124,10 @@ def main() -> None:
         "--recipe", type=yaml.safe_load, default={"method": "ties"}, help="of the merge, as YAML"
     )
     parser.add_argument("--dtype", default="auto", help="of training")
+    parser.add_argument("--share", type=float, default=0.25, help="of rows, for the ancestor")
+    parser.add_argument(
+        "--gentle", type=float, default=1.0, help="the adapters' learning rate over the ancestor's"
+    )
     parser.add_argument("--tiny", action="store_true", help="a few rows and two updates")
     options = parser.parse_args()
     sizes = Sizes(options.train, options.new, options.test)
@@ -120,7 +136,7 @@ def main() -> None:
         sizes, updates = Sizes(8, 2, 10), life(2)
     rows: list[dict[str, Any]] = []
     for mode in options.modes:
-        way = Way(mode, options.init, options.recipe, options.dtype)
+        way = Way(mode, options.init, options.recipe, options.dtype, options.share, options.gentle)
         project = Project(options.out / mode, options.packs, options.base, sizes, way)
         for row in project.live(updates):
             rows.append(row)
@@ -189,15 +205,15 @@ class Project:
             },
             "adapter": {"r": 16, "lora_alpha": 32, "init": self._way.init},
             "train": {
-                "learning_rate": 1e-3,
                 "num_train_epochs": 1,
                 "per_device_train_batch_size": 8,
                 "lr_scheduler_type": "linear",
                 "warmup_ratio": 0.1,
                 "max_length": MAX_LENGTH,
                 "dtype": self._way.dtype,
-                **({"ancestor": {"share": 0.25}} if self._way.init == "ancestor" else {}),
+                **self._way.learning_rates(),
             },
+            "combined": {"train": {"learning_rate": LEARNING_RATE}},
             "update": {"mode": self._way.mode, "replay": 0.25},
             "merge": {self._way.recipe["method"]: self._way.recipe},
             "compare": [COMBINED, COMBINED_CONTINUED] if self._way.mode == "scratch" else [],
