@@ -10,7 +10,7 @@ say so.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,6 +61,15 @@ class Value:
         return Value(observed, draws, min(self.groups, other.groups))
 
 
+def mean_of(values: Sequence[Value]) -> Value:
+    """Return the mean of values drawn together; a resample without one of them is without it."""
+    return Value(
+        float(np.mean([value.observed for value in values])),
+        np.nanmean([value.draws for value in values], axis=0),
+        min(value.groups for value in values),
+    )
+
+
 @dataclass(frozen=True)
 class Drawn:
     """A model's values, averaged over seeds.
@@ -73,13 +82,8 @@ class Drawn:
 
     @property
     def mean(self) -> Value:
-        """The mean over languages; a resample without rows of a language is without it."""
-        values = list(self.by_language.values())
-        return Value(
-            float(np.mean([value.observed for value in values])),
-            np.nanmean([value.draws for value in values], axis=0),
-            min(value.groups for value in values),
-        )
+        """The mean over languages."""
+        return mean_of(list(self.by_language.values()))
 
 
 def draw(models: Mapping[str, Mapping[int, Samples]], seed: int = 0) -> dict[str, Drawn]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from forms import METRICS
-from intervals import Drawn, Value, draw
+from intervals import Drawn, Value, draw, mean_of
 from results import Raw
 
 from langmerge.statistics import Interval, Samples
@@ -313,6 +313,7 @@ _TRAINED = {
 def _merged_by_the_best(raw: Raw) -> str:
     """Return merges of adapters trained by the combined model's best setting, against it."""
     lines = []
+    differences: dict[str, list[Value]] = {variant: [] for variant in _TRAINED}
     for task, variant in product(raw.tasks, _TRAINED):
         if not (seeds := raw.seeds(task, variant)):
             continue
@@ -323,6 +324,7 @@ def _merged_by_the_best(raw: Raw) -> str:
         if not drawn:
             continue
         difference = drawn[name].mean.minus(drawn["tuned"].mean)
+        differences[variant].append(difference)
         individual = _drawn_alike({"individual": ours.get("individual", {})})
         beside = _drawn_alike({name: ours[name], "ancestor": ours.get("ancestor", {})})
         lines.append(
@@ -341,6 +343,11 @@ def _merged_by_the_best(raw: Raw) -> str:
         )
     if not lines:
         return ""
+    for variant, of_tasks in differences.items():
+        if len(of_tasks) == len(raw.tasks) > 1:
+            over = mean_of(of_tasks)
+            told = [_points(over), _verdict(over), ""]
+            lines.append(["mean of the tasks", _TRAINED[variant], *[""] * 5, *told])
     head = [
         "task", "adapters", "seeds", "individual", "recipe", "merged", "combined, tuned",
         "difference (95%)", f"one-sided 95% bound; above {MARGIN:g}?",
