@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from forms import METRICS
+from forms import ANCESTORS, METRICS
 from intervals import Drawn, Value, draw, mean_of
 from results import Raw
 
@@ -305,8 +305,7 @@ def tuned(raw: Raw) -> str:
 
 _TRAINED = {
     "tuned": "by the setting",
-    "half-ancestor": "gently, from an ancestor of half of the rows",
-    "whole-ancestor": "gently, from an ancestor of all rows",
+    **{n: f"gently, from an ancestor of {s:.0%} of the rows" for n, s in ANCESTORS.items()},
 }
 
 
@@ -485,7 +484,7 @@ _WITHOUT = "merged without it"
 
 CURVE_MODELS = {
     "individual": "own adapter",
-    "merged without it": "TIES without it",
+    _WITHOUT: "TIES without it",
     "merged:equal": "TIES",
     "merged:by size": "TIES, weights by rows",
     "merged:by gain": "TIES, weights by gain",

@@ -15,8 +15,6 @@ from setups import Study
 from langmerge import Adapter
 from parts.steps import Step, adapters_of, first_projects, train
 
-TUNED = "tuned"
-
 
 def tuned(study: Study, bench: Bench) -> Iterator[tuple[str, Step]]:
     """Yield the combined model with other settings, and adapters trained by the best of them.
@@ -30,16 +28,16 @@ def tuned(study: Study, bench: Bench) -> Iterator[tuple[str, Step]]:
             for seed in study.form.seeds:
                 step = partial(_with_the_best, study, bench, path, seed)
                 yield f"tuned/{task}: test, seed {seed}", step
-            for name in parts_of(study.form):
+            for name in _names(study.form):
                 yield f"tuned/{task}: train {name}", partial(_train_by_the_best, study, path, name)
                 for seed in study.form.seeds:
                     step = partial(_merged_by_the_best, study, bench, path, name, seed)
                     yield f"tuned/{task}: merge {name}, seed {seed}", step
 
 
-def parts_of(form: Form) -> tuple[str, ...]:
+def _names(form: Form) -> tuple[str, ...]:
     """Return by which names the raw results have the adapters: more of an ancestor needs one."""
-    return (TUNED, *ANCESTORS) if form.inits[0] == "ancestor" else (TUNED,)
+    return ("tuned", *(ANCESTORS if form.inits[0] == "ancestor" else ()))
 
 
 def _tuned(study: Study, bench: Bench, path: Path) -> Iterator[list[str]]:
