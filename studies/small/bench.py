@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from raw import Record, write_json
+from raw import Record, rows_path, write_json
 from setups import Study
 
 from langmerge import Adapter, merge
@@ -279,11 +279,11 @@ class Bench:
     def _keep_rows(
         self, project: Opened, task: Task, language: str, predictions: Sequence[Prediction]
     ) -> None:
-        path = self._study.raw / "rows" / f"{project.task}-{language}.json"
+        labels = list(task.declared_labels())
+        gold = [labels.index(p.target) for p in predictions] if labels else None
+        groups = [prediction.group for prediction in predictions]
+        path = rows_path(self._study.raw, project.task, language, len(groups))
         if not path.exists():
-            labels = list(task.declared_labels())
-            gold = [labels.index(p.target) for p in predictions] if labels else None
-            groups = [prediction.group for prediction in predictions]
             write_json(path, {"groups": groups, "labels": labels, "gold": gold})
 
     def _refuse_late(self) -> None:

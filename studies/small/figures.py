@@ -10,9 +10,11 @@ import matplotlib as mpl
 mpl.use("svg")
 import matplotlib.pyplot as plt
 import numpy as np
-import tables
 from intervals import draw
 from results import Raw
+from tables.calibrated import without_learned
+from tables.common import MARGIN, models_of
+from tables.curves import CURVE_MODELS, curve_records
 
 Drawn = dict[str, list[tuple[Path, str]]]
 
@@ -34,14 +36,14 @@ def draw_all(raw: Raw, folder: Path) -> Drawn:
 
 def _differences(raw: Raw) -> tuple[str, Any] | None:
     """Merged minus combined with its interval, for every recipe on test."""
-    shown = [task for task in raw.tasks if "combined" in tables.models_of(raw, task)]
+    shown = [task for task in raw.tasks if "combined" in models_of(raw, task)]
     if not shown:
         return None
     figure, axes = plt.subplots(
         1, len(shown), figsize=(3.2 * len(shown), 4), squeeze=False, layout="constrained"
     )
     for task, axis in zip(shown, axes[0], strict=True):
-        drawn = draw(tables.without_learned(tables.models_of(raw, task)))
+        drawn = draw(without_learned(models_of(raw, task)))
         names = [n for n in drawn if n.startswith("merged:")]
         names.sort(key=lambda name: drawn[name].mean.observed)
         for place, name in enumerate(names):
@@ -49,7 +51,7 @@ def _differences(raw: Raw) -> tuple[str, Any] | None:
             axis.plot([found.low, found.high], [place, place], color="#4878a8")
             axis.plot(found.value, place, "o", color="#4878a8", markersize=4)
         axis.axvline(0, color="#888888", linewidth=0.8)
-        axis.axvline(tables.MARGIN, color="#b04040", linewidth=0.8, linestyle="--")
+        axis.axvline(MARGIN, color="#b04040", linewidth=0.8, linestyle="--")
         axis.set_yticks(range(len(names)), [name.removeprefix("merged:") for name in names])
         axis.set_title(task)
         axis.set_xlabel("points")
@@ -58,7 +60,7 @@ def _differences(raw: Raw) -> tuple[str, Any] | None:
 
 def _curves(raw: Raw) -> tuple[str, Any] | None:
     """Scores of a low-resource language by its rows."""
-    records = tables.curve_records(raw)
+    records = curve_records(raw)
     if not records:
         return None
     languages = list(dict.fromkeys(record["facts"]["language"] for record in records))
@@ -71,7 +73,7 @@ def _curves(raw: Raw) -> tuple[str, Any] | None:
     )
     for language, axis in zip(languages, axes[0], strict=True):
         own = [record for record in records if record["facts"]["language"] == language]
-        for model, label in tables.CURVE_MODELS.items():
+        for model, label in CURVE_MODELS.items():
             points = [
                 (r["facts"]["count"], raw.value("reasoning", language, r["test"][model][language]))
                 for r in own

@@ -38,8 +38,11 @@ METRICS = {
 WITHHELD = ("topic", "en", "games")
 """The label that one language's training rows lack, in the test of the paper's explanation."""
 
-ANCESTORS = {"half-ancestor": 0.5, "whole-ancestor": 1.0}
-"""Parts whose adapters have a larger ancestor: the share of all rows that it is made of."""
+HALF = "half-ancestor"
+HALF_SHARE = 0.5
+"""Raw results by this name are of adapters whose ancestor is made of this share of all rows."""
+FROM_COMBINED = "from-combined"
+"""Likewise, of all rows, so that the ancestor is the combined model."""
 GENTLE = 0.4
 """What the learning rate of such adapters is of their ancestor's, which has taught them much."""
 
@@ -65,6 +68,7 @@ class Form:
         train: rows of a language at most, by task.
         dev: likewise, for choosing.
         test: likewise, for reporting.
+        wide: likewise, for what is close together: the combined model and what goes on from it.
         seeds: of the first initialization; the first is also that of all other parts.
         candidates: the recipes among which dev chooses.
         init_candidates: likewise, for the other initializations; some of the candidates.
@@ -90,6 +94,7 @@ class Form:
     train: Mapping[str, int]
     dev: Mapping[str, int]
     test: Mapping[str, int]
+    wide: Mapping[str, int]
     seeds: tuple[int, ...]
     candidates: Mapping[str, Recipe]
     init_candidates: Mapping[str, Recipe]
@@ -203,6 +208,7 @@ FORMS: Mapping[str, Form] = {
         train=_each(3000),
         dev=_each(200),
         test=_each(500),
+        wide=_each(500),
         seeds=(0, 1, 2),
         candidates=_many(),
         init_candidates=_few(),
@@ -236,6 +242,7 @@ FORMS: Mapping[str, Form] = {
         train=_each(150, reasoning=400, sentiment=400),
         dev={"topic": 40, "reasoning": 40, "summarization": 16, "sentiment": 80},
         test={"topic": 120, "reasoning": 150, "summarization": 40, "sentiment": 200},
+        wide=_each(500, summarization=120),
         seeds=(0, 1, 2),
         candidates=_fewer(),
         init_candidates={
@@ -272,6 +279,7 @@ FORMS: Mapping[str, Form] = {
         train=_each(8),
         dev=_each(4),
         test=_each(6),
+        wide=_each(8),
         seeds=(0, 1),
         candidates={**REFERENCES, **_grid("svc", "svc", (1.0,))},
         init_candidates=REFERENCES,

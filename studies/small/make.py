@@ -10,34 +10,16 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import figures
-import tables
 from forms import FORMS
 from results import Raw
+from tables import BLOCKS
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 NOT_RUN = "*Not run yet: `python studies/small/run.py --form {form} --data PACKS --part {part}`.*"
-
-BLOCKS: Mapping[str, tuple[Callable[[Raw], str], str]] = {
-    "setup": (tables.setup, "main"),
-    "verdict": (tables.verdict, "main"),
-    "scores": (tables.scores, "main"),
-    "choosing": (tables.choosing, "main"),
-    "heldout": (tables.heldout, "main"),
-    "methods": (tables.methods, "main"),
-    "inits": (tables.inits, "inits"),
-    "calibrated": (tables.calibrated, "calibrated"),
-    "tuned": (tables.tuned, "tuned"),
-    "crossed": (tables.crossed, "crossed"),
-    "withheld": (tables.withheld, "withheld"),
-    "added": (tables.added, "added"),
-    "curves": (tables.curves, "curves"),
-    "cost": (tables.cost, "upkeep"),
-}
 
 
 def main() -> None:

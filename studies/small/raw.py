@@ -1,6 +1,6 @@
 """Raw results: small JSON files that hold every test answer, and what is needed to measure them.
 
-`rows/TASK-LANGUAGE.json` has the groups and right answers of the test rows;
+`rows/TASK-LANGUAGE-COUNT.json` has the groups and right answers of that many test rows;
 `PART/NAME.json` has models' answers to them, dev scores, recipes and costs.
 """
 
@@ -43,6 +43,11 @@ class Record:
         """Write the file."""
         self.content["machine"] = machine()
         write_json(self.path, self.content)
+
+
+def rows_path(folder: Path, task: str, language: str, count: int) -> Path:
+    """Return where a form's raw results have the groups and right answers of test rows."""
+    return folder / "rows" / f"{task}-{language}-{count}.json"
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from raw import rows_path
+
 from langmerge.metrics import Metric, classification_metrics
 from langmerge.metrics.base import quotient_metric
 from langmerge.statistics import Sample, Samples
@@ -59,7 +61,7 @@ class Raw:
 
     def sample(self, task: str, language: str, answers: Sequence[float]) -> Sample:
         """A model's metric on the test rows of a language, and their groups."""
-        rows = self._rows(task, language)
+        rows = self._rows(task, language, len(answers))
         if rows["labels"]:
             metric = classification_metrics(
                 rows["gold"], [int(answer) for answer in answers], rows["labels"]
@@ -74,7 +76,7 @@ class Raw:
 
     def recall(self, task: str, language: str, answers: Sequence[float], label: str) -> Metric:
         """How many of a label's test rows are answered so."""
-        rows = self._rows(task, language)
+        rows = self._rows(task, language, len(answers))
         number = rows["labels"].index(label)
         is_label = [float(gold == number) for gold in rows["gold"]]
         right = [
@@ -83,14 +85,14 @@ class Raw:
         ]
         return quotient_metric("recall", {}, right, is_label)
 
-    def _rows(self, task: str, language: str) -> Mapping[str, Any]:
-        if (task, language) not in self._cache:
-            path = self.folder / "rows" / f"{task}-{language}.json"
-            self._cache[task, language] = json.loads(path.read_text("utf-8"))
-        return self._cache[task, language]
+    def _rows(self, task: str, language: str, count: int) -> Mapping[str, Any]:
+        path = rows_path(self.folder, task, language, count)
+        if path not in self._cache:
+            self._cache[path] = json.loads(path.read_text("utf-8"))
+        return self._cache[path]
 
     @cached_property
-    def _cache(self) -> dict[tuple[str, str], Mapping[str, Any]]:
+    def _cache(self) -> dict[Path, Mapping[str, Any]]:
         return {}
 
 

@@ -70,6 +70,7 @@ class Study:
         limits: dict[str, int] | None = None,
         without: tuple[str, str] | None = None,
         training: Mapping[str, Any] | None = None,
+        wide: bool = False,
     ) -> Path:
         """Write a project with its rows and return its file.
 
@@ -83,14 +84,16 @@ class Study:
             limits: training rows by language, where fewer than the form's.
             without: a language, and the label that its training rows lack.
             training: settings in place of the form's.
+            wide: whether it has as many test rows as the form's widest test.
         """
         folder = self.path(name).parent
         folder.mkdir(parents=True, exist_ok=True)
         link_store(self.work / STORE_FOLDER, self.path(name))
         changed = bool(limits or without)
-        data = f"data/{name if changed else 'all'}/{task}"
         form = self.form
-        sizes = {"train": form.train[task], "dev": form.dev[task], "test": form.test[task]}
+        data = f"data/{name if changed else 'wide' if wide else 'all'}/{task}"
+        test = (form.wide if wide else form.test)[task]
+        sizes = {"train": form.train[task], "dev": form.dev[task], "test": test}
         for language in languages:
             for split, size in sizes.items():
                 rows = pack_rows(self.packs, task, language, split)

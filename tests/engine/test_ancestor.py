@@ -23,6 +23,7 @@ TRAIN = {
     "max_length": 64,
 }
 ANCESTOR = "train/classification/ancestor/seed0"
+COMBINED = "train/classification/combined/seed0"
 DE = "train/classification/de/seed0"
 EN = "train/classification/en/seed0"
 MERGE = "merge/classification/ties/seed0"
@@ -33,8 +34,11 @@ def make(folder: Path, base: Path, init: str, **sections: Any) -> Path:
         folder,
         base,
         adapter={"r": 2, "lora_alpha": 4, "init": init},
-        train={**TRAIN, "ancestor": {"share": 0.5}},
-        **{"compare": ["base", "individual", "combined"], **sections},
+        **{
+            "train": {**TRAIN, "ancestor": {"share": 0.5}},
+            "compare": ["base", "individual", "combined"],
+            **sections,
+        },
     )
 
 
@@ -88,6 +92,17 @@ def test_its_share_of_rows_is_what_it_learned(finished: tuple[Path, Run]) -> Non
     assert action.facts["rows"] == 6  # half of six, of two languages
     record = project.parent / ".langmerge/objects" / action.output / "training.json"
     assert len(json.loads(record.read_text())["rows"]) == 6
+
+
+def test_of_all_rows_it_is_the_combined_model(tmp_path: Path, tiny_base_folder: Path) -> None:
+    gently = {**TRAIN, "learning_rate": 0.004}
+    of_all = {"share": 1.0, "train": {"learning_rate": TRAIN["learning_rate"]}}
+    together = make(tmp_path / "together", tiny_base_folder, "shared")
+    onward = {**gently, "ancestor": of_all}
+    project = make(tmp_path / "onward", tiny_base_folder, "ancestor", train=onward)
+    combined = adapter_of(run_project(together), together, COMBINED)
+    ancestor = adapter_of(run_project(project), project, ANCESTOR)
+    assert ancestor.digest == combined.digest
 
 
 def test_it_is_measured_like_the_other_models(finished: tuple[Path, Run]) -> None:

@@ -91,7 +91,7 @@ def made_page(raw, folder):
     page.write_text(PAGE.read_text("utf-8"), encoding="utf-8")
     found = run("make.py", "--form", "tiny", "--raw", raw, "--page", page, cache=folder / "cache")
     assert found.returncode == 0, found.stdout + found.stderr
-    pattern = re.compile(r"<!-- BEGIN (\w+) -->\n\n(.*?)\n\n<!-- END \1 -->", re.DOTALL)
+    pattern = re.compile(r"<!-- BEGIN ([\w-]+) -->\n\n(.*?)\n\n<!-- END \1 -->", re.DOTALL)
     return dict(pattern.findall(page.read_text("utf-8")))
 
 
@@ -144,7 +144,7 @@ def test_from_packs_to_tables(study, packs, tiny_base_folder, tmp_path):
 
 
 def test_the_page_has_every_block_and_no_other(study):
-    blocks = re.findall(r"<!-- BEGIN (\w+) -->", PAGE.read_text("utf-8"))
+    blocks = re.findall(r"<!-- BEGIN ([\w-]+) -->", PAGE.read_text("utf-8"))
     assert blocks == list(study("make").BLOCKS)
 
 
@@ -253,7 +253,7 @@ def test_tables_of_made_up_results(study, tmp_path):
     raw = tmp_path / "tiny"
     for language in ("de", "en"):
         rows = {"groups": [f"g{i}" for i in range(100)], "labels": ["no", "yes"], "gold": gold}
-        path = raw / "rows" / f"sentiment-{language}.json"
+        path = raw / "rows" / f"sentiment-{language}-100.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(rows))
     dev = {
@@ -305,7 +305,7 @@ def test_a_run_that_has_only_begun_is_left_out_and_named(study, tmp_path):
     gold = [0, 1, 0, 1]
     rows = {"groups": ["a", "b", "c", "d"], "labels": ["no", "yes"], "gold": gold}
     for code in ("de", "en"):
-        path = tmp_path / "rows" / f"topic-{code}.json"
+        path = tmp_path / "rows" / f"topic-{code}-4.json"
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(rows))
     results, figures = study("results"), study("figures")

@@ -8,6 +8,7 @@ from parts.added import added
 from parts.calibrated import calibrated
 from parts.crossed import crossed
 from parts.curves import curves
+from parts.from_combined import from_combined
 from parts.main import inits, main
 from parts.steps import Part
 from parts.tuned import tuned
@@ -24,4 +25,5 @@ PARTS: Mapping[str, Part] = {
     "inits": inits,
     "crossed": crossed,
     "tuned": tuned,
+    "from-combined": from_combined,
 }

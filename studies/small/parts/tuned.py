@@ -9,7 +9,7 @@ from typing import Any
 
 from bench import Bench, MissingResultError, Opened
 from choice import best_of, dev_scores, record_of
-from forms import ANCESTORS, GENTLE, Form, auto_names
+from forms import GENTLE, HALF, HALF_SHARE, auto_names
 from setups import Study
 
 from langmerge import Adapter
@@ -28,16 +28,11 @@ def tuned(study: Study, bench: Bench) -> Iterator[tuple[str, Step]]:
             for seed in study.form.seeds:
                 step = partial(_with_the_best, study, bench, path, seed)
                 yield f"tuned/{task}: test, seed {seed}", step
-            for name in _names(study.form):
+            for name in ("tuned", HALF):
                 yield f"tuned/{task}: train {name}", partial(_train_by_the_best, study, path, name)
                 for seed in study.form.seeds:
                     step = partial(_merged_by_the_best, study, bench, path, name, seed)
                     yield f"tuned/{task}: merge {name}, seed {seed}", step
-
-
-def _names(form: Form) -> tuple[str, ...]:
-    """Return by which names the raw results have the adapters: more of an ancestor needs one."""
-    return ("tuned", *(ANCESTORS if form.inits[0] == "ancestor" else ()))
 
 
 def _tuned(study: Study, bench: Bench, path: Path) -> Iterator[list[str]]:
@@ -57,7 +52,7 @@ def _with_the_best(study: Study, bench: Bench, path: Path, seed: int) -> Iterato
     """Ask the combined model of a seed on test, trained by the setting that dev chose."""
     project = Opened.of(path)
     record = record_of(study, project.task, project.init, seed)
-    make = partial(_combined, study, bench, project, _best_setting(study, project), seed)
+    make = partial(_combined, study, bench, project, best_setting(study, project.task), seed)
     bench.ask(project, record, "combined-tuned", make, on=(project.languages, "test"))
     yield from ()
 
@@ -70,51 +65,75 @@ def _merged_by_the_best(
     study: Study, bench: Bench, path: Path, name: str, seed: int
 ) -> Iterator[list[str]]:
     """Ask merges of adapters that were trained by the setting that dev chose."""
-    project, first = Opened.of(_tuned_project(study, path, name)), study.form.seeds[0]
-    record, languages = record_of(study, project.task, name, seed), project.languages
+    project = Opened.of(_tuned_project(study, path, name))
+    ask_merge_and_own(study, bench, project, name, seed)
+    if name == HALF:
+        record, languages = record_of(study, project.task, name, seed), project.languages
+        make = partial(project.adapter, "ancestor", seed)
+        bench.ask(project, record, "ancestor", make, on=(languages, "test"))
+    yield from ()
+
+
+def ask_merge_and_own(study: Study, bench: Bench, project: Opened, name: str, seed: int) -> None:
+    """Ask the merge that dev prefers with the first seed, and every language's own adapter.
+
+    Args:
+        study: the study.
+        bench: asks them.
+        project: has the adapters and the rows.
+        name: by which the raw results have them.
+        seed: of the adapters.
+    """
+    task, languages, first = project.task, project.languages, study.form.seeds[0]
+    record = record_of(study, task, name, seed)
     adapters, ancestor = adapters_of(project, seed)
     for recipe_name in auto_names(study.form) if seed == first else ():
         record.content["recipes"][recipe_name] = recipe = dict(study.form.candidates[recipe_name])
         make = partial(bench.merged, adapters, recipe, seed, ancestor)
         bench.ask(project, record, f"merged:{recipe_name}", make, on=(languages, "dev"))
-    best = best_of(dev_scores([record_of(study, project.task, name, first)], "merged:"))
-    costs = {of: project.cost(of, seed) for of in [*languages, "ancestor"]}
+    best = best_of(dev_scores([record_of(study, task, name, first)], "merged:"))
+    trained = [*languages, *(["ancestor"] if ancestor is not None else [])]
+    costs = {of: project.cost(of, seed) for of in trained}
     record.note(languages=languages, chosen=best, costs=costs)
     make = partial(bench.merged, adapters, study.form.candidates[best], seed, ancestor)
     bench.ask(project, record, f"merged:{best}", make, on=(languages, "test"))
     for code, adapter in zip(languages, adapters, strict=True):
         bench.ask(project, record, "individual", lambda a=adapter: a, on=([code], "test"))
-    if ancestor is not None and name in ANCESTORS:
-        bench.ask(project, record, "ancestor", lambda: ancestor, on=(languages, "test"))
-    yield from ()
 
 
 def _tuned_project(study: Study, path: Path, name: str) -> Path:
     """Write the project whose adapters are trained by the setting that dev chose."""
     project, form = Opened.of(path), study.form
-    setting = _best_setting(study, project)
+    setting = best_setting(study, project.task)
     return study.project(
         f"{project.task}-{name}",
         project.task,
         form.languages[project.task],
         seeds=form.seeds,
-        init=project.init,
-        training=_gently(study, setting, ANCESTORS[name]) if name in ANCESTORS else setting,
+        init="ancestor" if name == HALF else project.init,
+        training=gently(study, setting, HALF_SHARE) if name == HALF else setting,
     )
 
 
-def _gently(study: Study, setting: Mapping[str, Any], share: float) -> dict[str, Any]:
+def gently(study: Study, setting: Mapping[str, Any], share: float) -> dict[str, Any]:
     """Return a setting for adapters that go on gently from an ancestor of a share of all rows."""
     rate = setting.get("learning_rate", study.form.training["learning_rate"])
     ancestor = {"share": share, "train": {"learning_rate": rate}}
     return {**setting, "learning_rate": GENTLE * rate, "ancestor": ancestor}
 
 
-def _best_setting(study: Study, project: Opened) -> Mapping[str, Any]:
-    record = record_of(study, project.task, project.init, study.form.seeds[0])
-    best: str | None = record.content["facts"].get("tuned")
+def best_setting(study: Study, task: str) -> Mapping[str, Any]:
+    """Return the combined model's training setting that dev chose with the first seed.
+
+    Raises:
+        MissingResultError: if dev has not been asked to the end.
+    """
+    form = study.form
+    best: str | None = (
+        record_of(study, task, form.inits[0], form.seeds[0]).content["facts"].get("tuned")
+    )
     if best is None:
-        raise MissingResultError(f"the combined model's settings for {project.task}")
+        raise MissingResultError(f"the combined model's settings for {task}; run the part tuned")
     return _trials(study)[best]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench import Bench
 from choice import chosen_recipe
-from forms import ANCESTORS, GENTLE
+from forms import GENTLE, HALF_SHARE
 from setups import Study
 
 from parts.steps import Step
@@ -29,12 +29,12 @@ def _command(study: Study) -> list[str]:
     form = study.form
     train, new, test = form.upkeep
     recipe = chosen_recipe(study, TASK, form.inits[0])
-    share = str(ANCESTORS["half-ancestor"])
+    gently = ["--share", str(HALF_SHARE), "--gentle", str(GENTLE)]
     return [
         sys.executable, str(_SCRIPT), "--packs", str(study.packs), "--base", str(study.base),
         "--out", str(study.work / "upkeep"), "--json", str(study.raw / "upkeep.json"),
         "--updates", str(form.updates), "--train", str(train), "--new", str(new),
         "--test", str(test), "--init", form.inits[0], "--recipe", json.dumps(dict(recipe)),
         "--dtype", form.training.get("dtype", "auto"), "--modes", "scratch",
-        *(["--share", share, "--gentle", str(GENTLE)] if form.inits[0] == "ancestor" else []),
+        *(gently if form.inits[0] == "ancestor" else []),
     ]  # fmt: skip

@@ -1,0 +1,90 @@
+"""The searched combined model, and what goes on gently from it, on the widest test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from bench import Bench, Opened
+from choice import best_of, dev_scores, record_of
+from forms import FROM_COMBINED
+from setups import Study
+
+from langmerge import Adapter
+from parts.steps import Step, adapters_of, train
+from parts.tuned import ask_merge_and_own, best_setting, gently
+
+
+def from_combined(study: Study, bench: Bench) -> Iterator[tuple[str, Step]]:
+    """Yield the merge of adapters that started from the combined model, and its alternatives.
+
+    What was spent on the adapters could have trained the combined model longer, at the same gentle
+    rate, on the same rows: that is `combined-longer`.
+    """
+    form = study.form
+    measures = {"merge": _merge, "longer": _longer, "best single": _best_single}
+    for told, measure in measures.items():
+        for seed in form.seeds:
+            for task in form.tasks:
+                if measure is _merge:
+                    step = partial(_train, study, task, seed)
+                    yield f"{FROM_COMBINED}/{task}: train, seed {seed}", step
+                step = partial(measure, study, bench, task, seed)
+                yield f"{FROM_COMBINED}/{task}: {told}, seed {seed}", step
+
+
+def _project(study: Study, task: str, seed: int) -> Path:
+    """Write the project of a seed; its ancestor is the searched combined model."""
+    return study.project(
+        f"{task}-{FROM_COMBINED}-{seed}",
+        task,
+        study.form.languages[task],
+        seeds=(seed,),
+        init="ancestor",
+        training=gently(study, best_setting(study, task), share=1.0),
+        wide=True,
+    )
+
+
+def _train(study: Study, task: str, seed: int) -> Iterator[list[str]]:
+    yield from train(_project(study, task, seed))
+
+
+def _merge(study: Study, bench: Bench, task: str, seed: int) -> Iterator[list[str]]:
+    """Ask the combined model, the merge and the adapters."""
+    project = Opened.of(_project(study, task, seed))
+    record = record_of(study, task, FROM_COMBINED, seed)
+    make = partial(project.adapter, "ancestor", seed)
+    bench.ask(project, record, "combined", make, on=(project.languages, "test"))
+    ask_merge_and_own(study, bench, project, FROM_COMBINED, seed)
+    yield from ()
+
+
+def _longer(study: Study, bench: Bench, task: str, seed: int) -> Iterator[list[str]]:
+    """Ask the combined model trained on as the adapters were, but on all languages at once."""
+    project = Opened.of(_project(study, task, seed))
+    record = record_of(study, task, FROM_COMBINED, seed)
+
+    def make() -> Adapter:
+        start = project.adapter("ancestor", seed)
+        folder = study.work / "longer" / f"{task}-{seed}"
+        return bench.trained(
+            project, "train", study.form.adapter, {}, seed, start=start, checkpoint_dir=folder
+        )
+
+    bench.ask(project, record, "combined-longer", make, on=(project.languages, "test"))
+    yield from ()
+
+
+def _best_single(study: Study, bench: Bench, task: str, seed: int) -> Iterator[list[str]]:
+    """Ask the adapter that dev prefers for all languages."""
+    project = Opened.of(_project(study, task, seed))
+    record, languages = record_of(study, task, FROM_COMBINED, seed), project.languages
+    adapters = dict(zip(languages, adapters_of(project, seed)[0], strict=True))
+    for code, adapter in adapters.items():
+        bench.ask(project, record, f"adapter:{code}", lambda a=adapter: a, on=(languages, "dev"))
+    single = best_of(dev_scores([record], "adapter:"))
+    record.note(single=single)
+    bench.ask(project, record, "best-single", lambda: adapters[single], on=(languages, "test"))
+    yield from ()

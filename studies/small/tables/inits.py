@@ -1,0 +1,36 @@
+"""What adapters start from."""
+
+from __future__ import annotations
+
+from intervals import draw
+from results import Raw
+
+from tables.common import difference_of, models_of, table
+
+
+def inits(raw: Raw) -> str:
+    """Return what adapters start from: scores of the first seed, by initialization."""
+    lines = []
+    for task in raw.tasks:
+        first = raw.seeds(task)[0]
+        for part in dict.fromkeys((raw.first, "shared", "separate", "ancestor")):
+            models = models_of(raw, task, part)
+            if combined := models_of(raw, task).get("combined"):
+                models["combined"] = combined
+            models = {name: {first: runs[first]} for name, runs in models.items() if first in runs}
+            if not models or not (picked := raw.record(task, part, first)["facts"].get("chosen")):
+                continue
+            drawn = draw(models)
+            cells = []
+            for name in (f"merged:{picked['mean']}", "merged:ties-1", "merged:mean", "ancestor"):
+                value = f"{drawn[name].mean.observed:.1f}" if name in drawn else ""
+                cells.append(value)
+            against = difference_of(drawn, f"merged:{picked['mean']}", "combined")
+            lines.append([task, part, f"`{picked['mean']}`", *cells, against])
+    if not any(line[1] != raw.first for line in lines):
+        return ""
+    head = [
+        "task", "init", "chosen on dev", "chosen", "TIES", "mean", "ancestor alone",
+        "chosen minus combined (95%)",
+    ]  # fmt: skip
+    return table(head, lines)

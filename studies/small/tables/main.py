@@ -1,0 +1,207 @@
+"""The part `main`: what was run, merged against combined, all models, choosing and methods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from forms import METRICS
+from intervals import draw
+from results import Raw
+
+from tables.calibrated import LEARNED, without_learned
+from tables.common import (
+    LEAST_RETENTION,
+    MARGIN,
+    against,
+    bounds,
+    chosen_of,
+    dev_mean,
+    difference_of,
+    languages_of,
+    lost_languages,
+    models_of,
+    points,
+    table,
+    tested_tasks,
+    verdict_on,
+    with_left_out,
+)
+
+_ORDER = (
+    "base", "individual", "routed", "best-single", "ancestor", "combined", "combined-tuned",
+)  # fmt: skip
+
+
+_INITS = {
+    "shared": "one A for all languages",
+    "separate": "an A of each language's own",
+    "ancestor": "a common ancestor, trained for a short while on a share of all languages' rows",
+}
+
+
+def setup(raw: Raw) -> str:
+    """Return what was run on what."""
+    lines, machine = [], None
+    for task in tested_tasks(raw):
+        seeds = raw.seeds(task)
+        record = raw.record(task, raw.first, seeds[0])
+        languages = languages_of(raw, task)
+        rows = [len(record["test"]["combined"][code]) for code in languages]
+        trained = [record["facts"]["costs"].get(code, {}).get("rows", "?") for code in languages]
+        cells = (f"{code} {n} / {m}" for code, n, m in zip(languages, trained, rows, strict=True))
+        lines.append([task, METRICS[task], ", ".join(cells), ", ".join(map(str, seeds))])
+        machine = record["machine"]
+    if machine is None:
+        return with_left_out("", raw, tested_tasks(raw))
+    versions = ", ".join(f"{name} {v}" for name, v in machine["versions"].items())
+    device = machine["gpu"] or f"{machine['cores']} CPU cores"
+    head = ["task", "measure", "rows of training / test", "seeds"]
+    start = f"Adapters start from: {_INITS[raw.first]}."
+    text = f"{table(head, lines)}\n\n{start} Machine: {device}; {versions}; {machine['date']}."
+    return with_left_out(text, raw, tested_tasks(raw))
+
+
+def verdict(raw: Raw) -> str:
+    """Return the recipe that dev chose against the alternatives, task by task."""
+    lines = []
+    for task in tested_tasks(raw):
+        drawn, ours = draw(models_of(raw, task)), f"merged:{chosen_of(raw, task)['mean']}"
+        merged, combined = drawn[ours], drawn["combined"]
+        kept = merged.mean.per_cent_of(combined.mean).interval()
+        lines.append(
+            [
+                task,
+                f"`{ours.removeprefix('merged:')}`",
+                f"{merged.mean.observed:.1f}",
+                f"{combined.mean.observed:.1f}",
+                difference_of(drawn, ours, "combined"),
+                verdict_on(merged.mean.minus(combined.mean)),
+                f"{kept.value:.1f}% ({bounds(kept)})",
+                lost_languages(merged, combined),
+                difference_of(drawn, ours, "best-single"),
+                against(raw, task, ours, "ancestor"),
+                against(raw, task, ours, "combined-tuned"),
+            ]
+        )
+    head = [
+        "task", "recipe", "merged", "combined", "difference (95%)",
+        f"one-sided 95% bound; above {MARGIN:g}?", "keeps (95%)",
+        f"languages under {LEAST_RETENTION:g}%", "minus best-single (95%)",
+        "minus the ancestor alone (95%)", "minus combined tuned (95%)",
+    ]  # fmt: skip
+    return with_left_out(table(head, lines) if lines else "", raw, tested_tasks(raw))
+
+
+def scores(raw: Raw) -> str:
+    """Return every model's score by language, task by task."""
+    parts = []
+    for task in raw.tasks:
+        if not (models := without_learned(models_of(raw, task))):
+            continue
+        languages, drawn = languages_of(raw, task), draw(models)
+        seeds = max(len(runs) for runs in models.values())
+        lines = [
+            [
+                f"`{model}`",
+                *(f"{value.observed:.1f}" for value in drawn[model].by_language.values()),
+                f"{drawn[model].mean.observed:.1f}",
+                bounds(drawn[model].mean.interval()),
+                difference_of(drawn, model, "combined") if model != "combined" else "",
+            ]
+            for model in sorted(models, key=_rank)
+        ]
+        head = ["model", *sorted(languages), "mean", "95%", "minus combined (95%)"]
+        of_seeds = f"{seeds} seeds" if seeds > 1 else "one seed, whose chance no interval covers"
+        parts.append(f"**{task}**: {METRICS[task]}; {of_seeds}\n\n{table(head, lines, right=True)}")
+    return with_left_out("\n\n".join(parts), raw, [t for t in raw.tasks if models_of(raw, t)])
+
+
+def choosing(raw: Raw) -> str:
+    """Return what choosing on dev was worth: dev and test scores of what it chose."""
+    lines = []
+    for task in tested_tasks(raw):
+        models = without_learned(models_of(raw, task))
+        tested = [name for name in models if name.startswith("merged:")]
+        test = {name: drawn.mean.observed for name, drawn in draw(models).items()}
+        dev = {name: dev_mean(raw, task, name) for name in tested}
+        chosen, best = f"merged:{chosen_of(raw, task)['mean']}", max(tested, key=test.__getitem__)
+        lines.append(
+            [
+                task,
+                f"`{chosen.removeprefix('merged:')}`",
+                f"{dev[chosen]:.1f}",
+                f"{test[chosen]:.1f}",
+                f"{test[chosen] - dev[chosen]:+.1f}",
+                f"{np.mean([test[name] - dev[name] for name in tested]):+.1f}",
+                f"`{best.removeprefix('merged:')}` {test[best]:.1f}",
+            ]
+        )
+    head = [
+        "task", "chosen on dev", "dev", "test", "its gap", "gap of all tested", "best of test"
+    ]  # fmt: skip
+    return with_left_out(table(head, lines) if lines else "", raw, tested_tasks(raw))
+
+
+def heldout(raw: Raw) -> str:
+    """Return what `merge: auto` is worth for a language that had no part in the choice.
+
+    Each language in turn is left out: the recipe is chosen among auto's candidates on the others'
+    dev rows (`choice.heldout_choices`), and its test score on that language stands against TIES'.
+    """
+    lines, complete = [], []
+    for task in raw.tasks:
+        picked, models = chosen_of(raw, task).get("heldout", {}), models_of(raw, task)
+        plain, languages = models.get("merged:ties-1", {}), languages_of(raw, task)
+        of = {code: models.get(f"merged:{name}", {}) for code, name in picked.items()}
+        seeds = [s for s in plain if all(s in of.get(code, {}) for code in languages)]
+        if len(languages) < 2 or not seeds or len(seeds) < len(plain):
+            continue
+        complete.append(task)
+        auto = {s: {code: of[code][s][code] for code in languages} for s in seeds}
+        drawn = draw({"auto": auto, "ties": {s: plain[s] for s in seeds}})
+        ours, ties = drawn["auto"], drawn["ties"]
+        cells = [
+            f"{code} `{picked[code]}` {points(value.minus(ties.by_language[code]))}"
+            for code, value in ours.by_language.items()
+        ]
+        lines.append(
+            [task, f"{ours.mean.observed:.1f}", f"{ties.mean.observed:.1f}",
+             points(ours.mean.minus(ties.mean)), ", ".join(cells)]
+        )  # fmt: skip
+    head = ["task", "auto", "TIES", "difference (95%)", "by language left out (95%)"]
+    return with_left_out(table(head, lines) if lines else "", raw, complete)
+
+
+def methods(raw: Raw) -> str:
+    """Return the best dev score of every method with the first seed, which sees all of them."""
+    found: dict[str, dict[str, tuple[float, str]]] = {}
+    for task in raw.tasks:
+        record, languages = raw.record(task, raw.first, raw.seeds(task)[0]), languages_of(raw, task)
+        for name, recipe in record["recipes"].items():
+            scores = record["dev"].get(f"merged:{name}", {})
+            if f"merged:{name}" in LEARNED:
+                continue
+            if languages and scores.keys() == set(languages):
+                method = _method(recipe)
+                score = (float(np.mean([*scores.values()])), name)
+                of_method = found.setdefault(method, {})
+                of_method[task] = max(of_method.get(task, (-1.0, "")), score)
+    lines = [
+        [f"`{method}`", *(_cell(of_method.get(task)) for task in raw.tasks)]
+        for method, of_method in sorted(found.items())
+    ]
+    return table(["method", *raw.tasks], lines) if lines else ""
+
+
+def _rank(model: str) -> tuple[int, str]:
+    return (_ORDER.index(model) if model in _ORDER else len(_ORDER), model)
+
+
+def _method(recipe: Mapping[str, Any]) -> str:
+    return recipe["method"] + (f" in {recipe['space']}" if "space" in recipe else "")
+
+
+def _cell(score: tuple[float, str] | None) -> str:
+    return "" if score is None else f"{score[0]:.1f} (`{score[1]}`)"
