@@ -13,7 +13,7 @@ from setups import Study
 
 from langmerge import Adapter
 from parts.steps import Step, adapters_of, train
-from parts.tuned import ask_merge_and_own, best_setting, gently
+from parts.tuned import ask_individual, ask_merge, best_setting, gently
 
 
 def from_combined(study: Study, bench: Bench) -> Iterator[tuple[str, Step]]:
@@ -23,7 +23,12 @@ def from_combined(study: Study, bench: Bench) -> Iterator[tuple[str, Step]]:
     rate, on the same rows: that is `combined-longer`.
     """
     form = study.form
-    measures = {"merge": _merge, "longer": _longer, "best single": _best_single}
+    measures = {
+        "merge": _merge,
+        "longer": _longer,
+        "best single": _best_single,
+        "individual": _individual,
+    }
     for told, measure in measures.items():
         for seed in form.seeds:
             for task in form.tasks:
@@ -52,12 +57,12 @@ def _train(study: Study, task: str, seed: int) -> Iterator[list[str]]:
 
 
 def _merge(study: Study, bench: Bench, task: str, seed: int) -> Iterator[list[str]]:
-    """Ask the combined model, the merge and the adapters."""
+    """Ask the combined model and the merge."""
     project = Opened.of(_project(study, task, seed))
     record = record_of(study, task, FROM_COMBINED, seed)
     make = partial(project.adapter, "ancestor", seed)
     bench.ask(project, record, "combined", make, on=(project.languages, "test"))
-    ask_merge_and_own(study, bench, project, FROM_COMBINED, seed)
+    ask_merge(study, bench, project, FROM_COMBINED, seed)
     yield from ()
 
 
@@ -87,4 +92,10 @@ def _best_single(study: Study, bench: Bench, task: str, seed: int) -> Iterator[l
     single = best_of(dev_scores([record], "adapter:"))
     record.note(single=single)
     bench.ask(project, record, "best-single", lambda: adapters[single], on=(languages, "test"))
+    yield from ()
+
+
+def _individual(study: Study, bench: Bench, task: str, seed: int) -> Iterator[list[str]]:
+    """Ask every language's own adapter."""
+    ask_individual(study, bench, Opened.of(_project(study, task, seed)), FROM_COMBINED, seed)
     yield from ()

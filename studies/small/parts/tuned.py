@@ -66,7 +66,8 @@ def _merged_by_the_best(
 ) -> Iterator[list[str]]:
     """Ask merges of adapters that were trained by the setting that dev chose."""
     project = Opened.of(_tuned_project(study, path, name))
-    ask_merge_and_own(study, bench, project, name, seed)
+    ask_merge(study, bench, project, name, seed)
+    ask_individual(study, bench, project, name, seed)
     if name == HALF:
         record, languages = record_of(study, project.task, name, seed), project.languages
         make = partial(project.adapter, "ancestor", seed)
@@ -74,8 +75,8 @@ def _merged_by_the_best(
     yield from ()
 
 
-def ask_merge_and_own(study: Study, bench: Bench, project: Opened, name: str, seed: int) -> None:
-    """Ask the merge that dev prefers with the first seed, and every language's own adapter.
+def ask_merge(study: Study, bench: Bench, project: Opened, name: str, seed: int) -> None:
+    """Ask the merge that dev prefers with the first seed.
 
     Args:
         study: the study.
@@ -97,8 +98,14 @@ def ask_merge_and_own(study: Study, bench: Bench, project: Opened, name: str, se
     record.note(languages=languages, chosen=best, costs=costs)
     make = partial(bench.merged, adapters, study.form.candidates[best], seed, ancestor)
     bench.ask(project, record, f"merged:{best}", make, on=(languages, "test"))
-    for code, adapter in zip(languages, adapters, strict=True):
-        bench.ask(project, record, "individual", lambda a=adapter: a, on=([code], "test"))
+
+
+def ask_individual(study: Study, bench: Bench, project: Opened, name: str, seed: int) -> None:
+    """Ask every language's own adapter; arguments as for `ask_merge`."""
+    record = record_of(study, project.task, name, seed)
+    for code in project.languages:
+        make = partial(project.adapter, code, seed)
+        bench.ask(project, record, "individual", make, on=([code], "test"))
 
 
 def _tuned_project(study: Study, path: Path, name: str) -> Path:
