@@ -296,7 +296,7 @@ def test_tables_of_made_up_results(study, tmp_path):
     assert verdict[6].startswith("97.2%")
     # For English left out, auto takes the mean, which has no row more wrong than TIES' 20.
     left = tables.heldout(made).splitlines()[-1]
-    assert left.startswith("| sentiment | 85.0 | 80.0 | +5.0 (+")
+    assert left.startswith("| sentiment | of the form | 85.0 | 80.0 | +5.0 (+")
     assert "de `ties-1` +0.0 (+0.0 to +0.0), en `mean` +10.0 (+" in left
 
 

@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from bench import Bench, Opened
-from choice import best_of, dev_scores, record_of
-from forms import FROM_COMBINED
+from choice import best_of, dev_scores, heldout_choices, record_of
+from forms import FROM_COMBINED, auto_names
 from setups import Study
 
 from langmerge import Adapter
@@ -25,6 +25,7 @@ def from_combined(study: Study, bench: Bench) -> Iterator[tuple[str, Step]]:
     form = study.form
     measures = {
         "merge": _merge,
+        "held-out languages": _heldout,
         "longer": _longer,
         "best single": _best_single,
         "individual": _individual,
@@ -63,6 +64,20 @@ def _merge(study: Study, bench: Bench, task: str, seed: int) -> Iterator[list[st
     make = partial(project.adapter, "ancestor", seed)
     bench.ask(project, record, "combined", make, on=(project.languages, "test"))
     ask_merge(study, bench, project, FROM_COMBINED, seed)
+    yield from ()
+
+
+def _heldout(study: Study, bench: Bench, task: str, seed: int) -> Iterator[list[str]]:
+    """Ask what `merge: auto` chooses without a language, and plain TIES."""
+    form, project = study.form, Opened.of(_project(study, task, seed))
+    first = record_of(study, task, FROM_COMBINED, form.seeds[0])
+    picked = heldout_choices([first], auto_names(form))
+    record = record_of(study, task, FROM_COMBINED, seed)
+    record.note(heldout=picked)
+    adapters, ancestor = adapters_of(project, seed)
+    for name in dict.fromkeys([*picked.values(), "ties-1"]):
+        make = partial(bench.merged, adapters, form.candidates[name], seed, ancestor)
+        bench.ask(project, record, f"merged:{name}", make, on=(project.languages, "test"))
     yield from ()
 
 

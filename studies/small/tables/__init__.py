@@ -12,8 +12,9 @@ from tables.cost import cost
 from tables.crossed import crossed
 from tables.curves import curves
 from tables.from_combined import from_combined
+from tables.heldout import heldout
 from tables.inits import inits
-from tables.main import choosing, heldout, methods, scores, setup, verdict
+from tables.main import choosing, methods, scores, setup, verdict
 from tables.tuned import tuned
 from tables.withheld import withheld
 

@@ -22,7 +22,6 @@ from tables.common import (
     languages_of,
     lost_languages,
     models_of,
-    points,
     table,
     tested_tasks,
     verdict_on,
@@ -142,36 +141,6 @@ def choosing(raw: Raw) -> str:
         "task", "chosen on dev", "dev", "test", "its gap", "gap of all tested", "best of test"
     ]  # fmt: skip
     return with_left_out(table(head, lines) if lines else "", raw, tested_tasks(raw))
-
-
-def heldout(raw: Raw) -> str:
-    """Return what `merge: auto` is worth for a language that had no part in the choice.
-
-    Each language in turn is left out: the recipe is chosen among auto's candidates on the others'
-    dev rows (`choice.heldout_choices`), and its test score on that language stands against TIES'.
-    """
-    lines, complete = [], []
-    for task in raw.tasks:
-        picked, models = chosen_of(raw, task).get("heldout", {}), models_of(raw, task)
-        plain, languages = models.get("merged:ties-1", {}), languages_of(raw, task)
-        of = {code: models.get(f"merged:{name}", {}) for code, name in picked.items()}
-        seeds = [s for s in plain if all(s in of.get(code, {}) for code in languages)]
-        if len(languages) < 2 or not seeds or len(seeds) < len(plain):
-            continue
-        complete.append(task)
-        auto = {s: {code: of[code][s][code] for code in languages} for s in seeds}
-        drawn = draw({"auto": auto, "ties": {s: plain[s] for s in seeds}})
-        ours, ties = drawn["auto"], drawn["ties"]
-        cells = [
-            f"{code} `{picked[code]}` {points(value.minus(ties.by_language[code]))}"
-            for code, value in ours.by_language.items()
-        ]
-        lines.append(
-            [task, f"{ours.mean.observed:.1f}", f"{ties.mean.observed:.1f}",
-             points(ours.mean.minus(ties.mean)), ", ".join(cells)]
-        )  # fmt: skip
-    head = ["task", "auto", "TIES", "difference (95%)", "by language left out (95%)"]
-    return with_left_out(table(head, lines) if lines else "", raw, complete)
 
 
 def methods(raw: Raw) -> str:

@@ -1,0 +1,64 @@
+"""What `merge: auto` is worth for a language that had no part in the choice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from forms import FROM_COMBINED
+from intervals import Drawn, draw, mean_of
+from results import Raw
+
+from tables.common import chosen_of, languages_of, models_of, points, table, with_left_out
+
+
+def heldout(raw: Raw) -> str:
+    """Return test scores of what was chosen without a language, against those of plain TIES.
+
+    Each language in turn is left out: the recipe is chosen among auto's candidates on the others'
+    dev rows (`choice.heldout_choices`), and its test score on that language stands against TIES'.
+    """
+    starts = {raw.first: "of the form", FROM_COMBINED: "from the combined model"}
+    lines, complete = [], {part: [] for part in starts}
+    for part, told in starts.items():
+        differences = []
+        for task in raw.tasks:
+            if (found := _against_ties(raw, task, part)) is None:
+                continue
+            complete[part].append(task)
+            picked, auto, ties = found
+            differences.append(auto.mean.minus(ties.mean))
+            values = [f"{drawn.mean.observed:.1f}" for drawn in (auto, ties)]
+            cells = [
+                f"{code} `{picked[code]}` {points(value.minus(ties.by_language[code]))}"
+                for code, value in auto.by_language.items()
+            ]
+            lines.append([task, told, *values, points(differences[-1]), ", ".join(cells)])
+        if len(differences) == len(raw.tasks) > 1:
+            mean = points(mean_of(differences))
+            lines.append(["mean of the tasks", told, "", "", mean, ""])
+    head = ["task", "adapters", "auto", "TIES", "difference (95%)", "by language left out (95%)"]
+    return with_left_out(table(head, lines) if lines else "", raw, complete[raw.first])
+
+
+def _against_ties(raw: Raw, task: str, part: str) -> tuple[Mapping[str, str], Drawn, Drawn] | None:
+    """Return the recipes chosen without each language, their scores on it, and those of TIES.
+
+    None where a recipe has not been asked with all seeds that TIES was asked with.
+    """
+    picked, models = _picked(raw, task, part), models_of(raw, task, part)
+    plain, languages = models.get("merged:ties-1", {}), languages_of(raw, task)
+    of = {code: models.get(f"merged:{name}", {}) for code, name in picked.items()}
+    seeds = [s for s in plain if all(s in of.get(code, {}) for code in languages)]
+    if len(languages) < 2 or not seeds or len(seeds) < len(plain):
+        return None
+    auto = {s: {code: of[code][s][code] for code in languages} for s in seeds}
+    drawn = draw({"auto": auto, "ties": {s: plain[s] for s in seeds}})
+    return picked, drawn["auto"], drawn["ties"]
+
+
+def _picked(raw: Raw, task: str, part: str) -> Mapping[str, str]:
+    """Return what dev chose without each language; empty where it has not been asked to the end."""
+    if part == raw.first:
+        return chosen_of(raw, task).get("heldout", {})
+    seeds = raw.seeds(task, part)
+    return raw.record(task, part, seeds[0])["facts"].get("heldout", {}) if seeds else {}
