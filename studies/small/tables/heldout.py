@@ -8,7 +8,7 @@ from forms import FROM_COMBINED
 from intervals import Drawn, draw, mean_of
 from results import Raw
 
-from tables.common import chosen_of, languages_of, models_of, points, table, with_left_out
+from tables.common import languages_of, models_of, points, table, with_left_out
 
 
 def heldout(raw: Raw) -> str:
@@ -18,7 +18,8 @@ def heldout(raw: Raw) -> str:
     dev rows (`choice.heldout_choices`), and its test score on that language stands against TIES'.
     """
     starts = {raw.first: "of the form", FROM_COMBINED: "from the combined model"}
-    lines, complete = [], {part: [] for part in starts}
+    lines: list[list[str]] = []
+    complete: dict[str, list[str]] = {part: [] for part in starts}
     for part, told in starts.items():
         differences = []
         for task in raw.tasks:
@@ -58,7 +59,8 @@ def _against_ties(raw: Raw, task: str, part: str) -> tuple[Mapping[str, str], Dr
 
 def _picked(raw: Raw, task: str, part: str) -> Mapping[str, str]:
     """Return what dev chose without each language; empty where it has not been asked to the end."""
-    if part == raw.first:
-        return chosen_of(raw, task).get("heldout", {})
     seeds = raw.seeds(task, part)
-    return raw.record(task, part, seeds[0])["facts"].get("heldout", {}) if seeds else {}
+    facts = raw.record(task, part, seeds[0])["facts"] if seeds else {}
+    choice = facts.get("chosen", {}) if part == raw.first else facts
+    picked: Mapping[str, str] = choice.get("heldout", {})
+    return picked
