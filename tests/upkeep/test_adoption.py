@@ -263,6 +263,89 @@ def test_refusals_say_why_in_one_line(project: Path, peft_adapter, tmp_path: Pat
         take_in(project, peft_adapter(), seed=7)
 
 
+ANCESTOR = "train/classification/ancestor/seed0"
+
+
+@pytest.fixture
+def descending(tmp_path: Path, tiny_base_folder: Path) -> Path:
+    """A project whose languages start from an ancestor of the shape that PEFT's adapter has."""
+    shape = {"r": 2, "lora_alpha": 4, "target_modules": ["q_proj", "v_proj"]}
+    return make_project(
+        tmp_path / "descending",
+        tiny_base_folder,
+        adapter={**shape, "init": "ancestor"},
+        compare=["individual", "ancestor"],
+    )
+
+
+def test_a_combined_model_is_what_all_languages_start_from(descending: Path, peft_adapter) -> None:
+    folder = peft_adapter("combined")
+    arguments = ["adopt", "ancestor", str(folder), "--project", str(descending)]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert f"Adopted {folder} as {ANCESTOR}: 4 modules, rank 2." in result.output
+    assert decision_of(descending, ANCESTOR)["reason"] == "adopted from combined"
+
+    first = run_project(descending)
+    start, own = first.results[ANCESTOR].action, first.results[DE].action
+    assert start is not None
+    assert own is not None
+    assert first.results[ANCESTOR].outcome == "reused"
+    assert own.document["ancestor"] == start.output
+    assert set(start.document) == {"kind", "step", "base", "task", "adapter", "seed", "adopted"}
+    store = open_workspace(descending).store
+    kept, trained = (Adapter.load(store.object(action.output)) for action in (start, own))
+    assert kept.digest == Adapter.load(folder).digest
+    module = kept.modules[0]
+    moved = (trained.factors(module).b - kept.factors(module).b).abs().max()
+    assert 0 < float(moved) < 0.2  # a few steps of 0.01 from where it started
+    results = json.loads((descending.parent / "results.json").read_text())
+    assert {s["language"] for s in results["scores"] if s["model"] == "ancestor"} == {"de", "en"}
+    shown = CliRunner().invoke(app, ["cost", "--project", str(descending)]).stdout
+    assert "took in classification ancestor: adopted from combined." in shown
+
+    add_rows(descending)
+    descending.write_text(descending.read_text().replace("rate: 0.01", "rate: 0.02"))
+    again = run_project(descending)
+    assert again.results[ANCESTOR].outcome == "reused"
+    assert again.results[DE].outcome == "ran"
+
+
+def test_an_adopted_ancestor_is_made_anew_where_it_no_longer_fits(
+    descending: Path, peft_adapter
+) -> None:
+    adopt(open_workspace(descending), "ancestor", peft_adapter("combined"))
+    run_project(descending)
+    text = descending.read_text()
+    descending.write_text(text.replace("type: class", "prompt: '{text}?'\n    type: class"))
+    anew = decision_of(descending, ANCESTOR)
+    assert (anew["action"], anew["reason"]) == ("run", "task.de.prompt, task.en.prompt changed")
+    descending.write_text(text)
+    assert decision_of(descending, ANCESTOR)["action"] == "reuse"
+
+    remade = run_project(descending, remake_ancestor=True)
+    assert remade.results[ANCESTOR].outcome == "ran"
+    assert remade.results[ANCESTOR].decision.reason == "was adopted from combined"
+    assert remade.results[DE].decision.reason == "ancestor changed"
+    assert "adopted" not in remade.results[ANCESTOR].action.document
+    assert decision_of(descending, ANCESTOR)["action"] == "reuse"
+
+
+def test_an_ancestor_of_another_shape_is_refused(
+    descending: Path, project: Path, peft_adapter
+) -> None:
+    for folder, message in (
+        (peft_adapter(rank=4), r"rank 4 and scale 2.*with 2 and 2; languages go on from it"),
+        (peft_adapter(target_modules=["q_proj"]), "not 2 of the 4 that the project trains"),
+    ):
+        with pytest.raises(AdapterError, match=message):
+            adopt(open_workspace(descending), "ancestor", folder)
+    with pytest.raises(ProjectError, match=r"adapter\.init is shared, so its languages start from"):
+        adopt(open_workspace(project), "ancestor", peft_adapter())
+    with pytest.raises(ProjectError, match="langmerge adopt ancestor FOLDER"):
+        take_in(descending, peft_adapter())
+
+
 def test_copies_of_the_bases_embeddings_are_left_out_and_trained_ones_refused(
     project: Path, peft_adapter, tmp_path: Path, tiny_base_folder: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""`langmerge adopt`: an adapter trained elsewhere becomes a language's own."""
+"""`langmerge adopt`: an adapter trained elsewhere becomes a language's own, or the ancestor."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from langmerge.cli._console import (
 
 
 def adopt(  # noqa: PLR0917 - a verb's options, given by name
-    language: Annotated[str, typer.Argument(help="The language it was trained on.")],
+    language: Annotated[str, typer.Argument(help="The language it was trained on; or `ancestor`.")],
     folder: Annotated[Path, typer.Argument(help="The adapter's folder.")],
     task: Annotated[str | None, typer.Option(help="The task; the project's only one.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of which run; the first.")] = None,
     project: ProjectOption = DEFAULT_PROJECT,
     json: JsonOption = False,
 ) -> None:
-    """Take in an adapter that PEFT, TRL, axolotl or LLaMA-Factory trained, as a language's own."""
+    """Take in an adapter that PEFT, TRL, axolotl or LLaMA-Factory trained, or a combined model."""
     from langmerge.upkeep.adoption import adopt as take_in
     from langmerge.workspace import open_workspace
 

@@ -177,6 +177,8 @@ class Planner:
             reason = self._words(job, changes)
         elif CONTINUED in document:
             reason = f"{reason}; continues its last adapter"
+        if job.is_ancestor and ADOPTED in last.document and not changes:
+            reason = f"was {_adopted_from(last)}"
         if job.is_baseline and not self.baselines and _only_newer_data(last.document, document):
             reason = f"{reason}; `langmerge run --baselines` retrains it"
             return Decision(job, "stale", reason, document, last)
@@ -184,13 +186,14 @@ class Planner:
 
     def _adopted(self, job: Job, document: dict[str, Any]) -> Decision | None:
         """Return the decision to keep an adopted adapter, while what it stands for is the same."""
-        last = self._last_result(job) if job.kind == "train" else None
+        if job.kind != "train" or job.is_ancestor:  # An ancestor is kept by its pin, or remade.
+            return None
+        last = self._last_result(job)
         if last is None or ADOPTED not in last.document:
             return None
         if differences(*comparable(last.document, document)):
             return None
-        reason = f"adopted from {last.document[ADOPTED]['source']}"
-        return Decision(job, "reuse", reason, last.document, last)
+        return Decision(job, "reuse", _adopted_from(last), last.document, last)
 
     def _pinned(self, job: Job) -> Decision | None:
         """Return the decision for an ancestor that the lock pins: newer rows do not remake it.
@@ -206,6 +209,8 @@ class Planner:
         changed = _settings_changed(last.document, now)
         if any(map(_remakes, changed)):
             return None
+        if ADOPTED in last.document:
+            return Decision(job, "reuse", _adopted_from(last), last.document, last)
         if changed:
             reason = f"{self._words(job, changed)}; {_REMAKING}"
             return Decision(job, "stale", reason, last.document, last)
@@ -359,6 +364,10 @@ def _settings_changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[st
 def _remakes(name: str) -> bool:
     """Whether another value of a setting is one that no pinned ancestor can serve."""
     return name.partition(".")[0] in ("base", "task", "adapter") and name != "adapter.lora_dropout"
+
+
+def _adopted_from(result: Action) -> str:
+    return f"adopted from {result.document[ADOPTED]['source']}"
 
 
 _REMAKING = "`langmerge run --remake-ancestor` makes it anew"

@@ -50,6 +50,9 @@ ADOPTED = "adopted"
 _STANDS_FOR = ("base", "data", "task", "seed")
 """What an adopted adapter stands for: how it was trained is not known, so no setting is named."""
 
+_ANCESTOR_STANDS_FOR = ("base", "task", "adapter", "seed")
+"""What an adopted ancestor stands for: languages have its shape, and no rows remake it."""
+
 SHARE = "share"
 """The part of an ancestor's document that says how much of every language's rows it is made of."""
 
@@ -340,6 +343,12 @@ def from_scratch(document: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in document.items() if name != CONTINUED}
 
 
+def ancestor_document(job: Job, project: Project, base: ResolvedBase) -> dict[str, Any]:
+    """Return what of an ancestor's document is known without the project's rows."""
+    settings = training_settings(job, project, base)
+    return {"kind": job.kind, "step": STEP_VERSIONS[job.kind], **settings}
+
+
 def adopted(document: Mapping[str, Any], adapter: Mapping[str, Any]) -> dict[str, Any]:
     """Return a training's document for an adapter that was trained elsewhere.
 
@@ -347,7 +356,8 @@ def adopted(document: Mapping[str, Any], adapter: Mapping[str, Any]) -> dict[str
         document: of training from scratch.
         adapter: what tells the adapter: its digest, and the names it came under.
     """
-    known = {name: document[name] for name in ("kind", "step", *_STANDS_FOR)}
+    stands_for = _ANCESTOR_STANDS_FOR if SHARE in document else _STANDS_FOR
+    known = {name: document[name] for name in ("kind", "step", *stands_for)}
     return {**known, ADOPTED: dict(adapter)}
 
 
@@ -357,8 +367,8 @@ def comparable(
     """Return two documents of a training; of an adopted adapter's only what it stands for."""
     if ADOPTED not in old:
         return old, new
-    # An adapter from elsewhere has no ancestor here: a project that has one trains its own.
-    names = (*_STANDS_FOR, ANCESTOR)
+    # A language's adapter from elsewhere has no ancestor here: with one, the project trains it.
+    names = (*(_STANDS_FOR if "data" in old else _ANCESTOR_STANDS_FOR), ANCESTOR)
     before, after = ({name: of.get(name) for name in names} for of in (old, new))
     return before, after
 

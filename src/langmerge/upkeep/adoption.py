@@ -1,4 +1,4 @@
-"""Adapters that were trained elsewhere, taken into a project as a language's own.
+"""Adapters that were trained elsewhere, taken into a project as a language's own or its ancestor.
 
 Whatever trained it (PEFT, TRL, axolotl, LLaMA-Factory), an adapter is two files: its configuration
 and its safetensors. Nothing else of its folder is opened: optimizer states and training arguments
@@ -20,8 +20,8 @@ from langmerge.errors import AdapterError, DataError, ProjectError
 from langmerge.merging.preflight import same_base
 from langmerge.plan import Decision, Job, Planner, job_graph
 from langmerge.plan.data import facts_of, read_splits
-from langmerge.plan.graph import data_id, train_id
-from langmerge.plan.keys import adopted, job_document
+from langmerge.plan.graph import ANCESTOR, data_id, train_id
+from langmerge.plan.keys import adopted, ancestor_document, job_document
 from langmerge.plan.lock import Lock
 from langmerge.selection import one_of
 from langmerge.store import Action
@@ -30,6 +30,7 @@ from langmerge.workspace import Workspace
 if TYPE_CHECKING:
     from langmerge.adapter import Adapter
     from langmerge.model import BaseModel
+    from langmerge.train.config import LoraSettings
 
 _CONFIG_NAME = "adapter_config.json"
 
@@ -61,21 +62,24 @@ def adopt(
     task: str | None = None,
     seed: int | None = None,
 ) -> Adoption:
-    """Make an adapter from elsewhere the result of a language's training.
+    """Make an adapter from elsewhere the result of a language's training, or of the ancestor's.
 
     It stands for the language's present rows: when they, the prompt or the base change, the
     language is trained by the project, from scratch or from the adapter, as `update.mode` says.
+    An ancestor, such as a combined model, is what all languages start from, and stays while the
+    base, the prompt and the shape of adapters do.
 
     Args:
         workspace: the project.
-        language: whose adapter it is.
+        language: whose adapter it is; `ancestor` for what all languages start from.
         path: its folder, or a training's output folder that holds one adapter.
         task: may be left out where the project has one only.
         seed: of the run whose adapter it is to be; the first by default.
 
     Raises:
         ProjectError: for an unknown language, task or seed.
-        AdapterError: if it is no LoRA adapter, does not fit the base, or is not finite.
+        AdapterError: if it is no LoRA adapter, does not fit the base, or is not finite; an
+            ancestor also if it has other modules, another rank or scale than the project's.
         DataError: if the language's data are wrong.
         StorageError: if another process holds the project, or the store cannot be written.
     """
@@ -84,16 +88,19 @@ def adopt(
 
     project, resolved = workspace.project, workspace.base
     task = one_of(task, project.tasks, "task")
-    language = one_of(language, project.languages, "language")
+    if language != ANCESTOR:
+        language = one_of(language, project.languages, "language")
     job = _training(workspace, task, language, seed)
     folder = adapter_folder(path)
     adapter = Adapter.load(folder)
     skeleton = load_skeleton(resolved)
-    warnings = [
-        *_other_base(workspace, adapter),
-        *_other_modules(workspace, language, adapter, skeleton),
-        *_other_shape(workspace, language, adapter),
-    ]
+    lora = project.adapter_for(job.language)
+    modules, shape = _other_modules(lora, adapter, skeleton), _other_shape(lora, adapter)
+    warnings = _other_base(workspace, adapter)
+    if job.is_ancestor:
+        _refuse_other_start(modules, shape)
+    else:
+        warnings += _not_continued(language, modules, shape)
     own = _plain(workspace, adapter)
     refuse_unfit_adapter(skeleton, own)
     known = {"adapter": adapter.digest, "source": _name(folder), "base_model": adapter.base_model}
@@ -136,19 +143,26 @@ def adapter_folder(path: Path) -> Path:
 
 
 def _training(workspace: Workspace, task: str, language: str, seed: int | None) -> Job:
-    if workspace.project.has_ancestor:
+    project = workspace.project
+    if language == ANCESTOR and not project.has_ancestor:
         raise ProjectError(
-            f"{workspace.project.path}: adapter.init is ancestor, and an adapter from elsewhere "
-            "did not start from the project's; set adapter.init to shared to adopt it"
+            f"{project.path}: adapter.init is {project.adapter.init}, so its languages start from "
+            "no ancestor; set adapter.init to ancestor to adopt one"
         )
-    seeds = workspace.project.seeds_for(task)
+    if language != ANCESTOR and project.has_ancestor:
+        raise ProjectError(
+            f"{project.path}: adapter.init is ancestor, and an adapter from elsewhere "
+            "did not start from the project's; set adapter.init to shared to adopt it, or adopt "
+            "what all languages are to start from: langmerge adopt ancestor FOLDER"
+        )
+    seeds = project.seeds_for(task)
     if seed is not None and seed not in seeds:
         raise ProjectError(
             f"--seed {seed}: the project has no such run of {task} (it has "
             f"{', '.join(map(str, seeds))}); add it to seeds:, or leave --seed out"
         )
     wanted = train_id(task, language, seeds[0] if seed is None else seed)
-    jobs = {job.id: job for job in job_graph(workspace.project)}
+    jobs = {job.id: job for job in job_graph(project)}
     return jobs[wanted]
 
 
@@ -181,46 +195,64 @@ def _is_hub_name(name: str) -> bool:
     return len(parts) == 2 and parts[0] not in ("", ".", "..", "~")
 
 
-def _other_modules(
-    workspace: Workspace, language: str, adapter: Adapter, base: BaseModel
-) -> list[str]:
-    """Say so if the project would train the language in other modules."""
+def _other_modules(lora: LoraSettings, adapter: Adapter, base: BaseModel) -> str:
+    """Say so if the project would train other modules."""
     from langmerge.train.lora import target_modules
 
-    wanted = target_modules(base, workspace.project.adapter_for(language).target_modules)
+    wanted = target_modules(base, lora.target_modules)
     own = set(adapter.modules)
     missing, more = [name for name in wanted if name not in own], own - set(wanted)
     if not missing and not more:
-        return []
+        return ""
     parts = []
     if missing:
         parts.append(f"not {len(missing)} of the {len(wanted)} that the project trains")
     if more:
         parts.append(f"{len(more)} that it does not train")
     example = (missing or sorted(more))[0]
-    return [
-        f"{adapter.source}: adapts {len(own)} modules, {' and '.join(parts)} (such as {example}); "
-        "newer rows train it anew in the project's, and `update.mode: continue` cannot go on from "
-        f"it; set languages.{language}.adapter.target_modules: to keep its modules"
-    ]
+    return f"{adapter.source}: adapts {len(own)} modules, {' and '.join(parts)} (such as {example})"
 
 
-def _other_shape(workspace: Workspace, language: str, adapter: Adapter) -> list[str]:
-    """Say so if the project would train the language with another rank or scale."""
+def _other_shape(lora: LoraSettings, adapter: Adapter) -> str:
+    """Say so if the project would train with another rank or scale."""
     from langmerge.train.lora import rank_and_scale
 
-    lora = workspace.project.adapter_for(language)
     for module, shape in adapter.shapes.items():
         rank, scale = rank_and_scale(module, lora)
         found = shape.rank, adapter.scale(module)
         if (rank, round(scale, 6)) != (found[0], round(found[1], 6)):
-            return [
+            return (
                 f"{adapter.source}: rank {found[0]} and scale {found[1]:g}, where the project "
-                f"trains with {rank} and {scale:g}; newer rows train it anew with these, and "
-                "`update.mode: continue` cannot go on from it; set "
-                f"languages.{language}.adapter: to keep its shape"
-            ]
-    return []
+                f"trains with {rank} and {scale:g}"
+            )
+    return ""
+
+
+def _not_continued(language: str, modules: str, shape: str) -> list[str]:
+    """Return warnings of what newer rows do to a language's adapter of another shape."""
+    warnings = []
+    if modules:
+        warnings.append(
+            f"{modules}; newer rows train it anew in the project's, and `update.mode: continue` "
+            f"cannot go on from it; set languages.{language}.adapter.target_modules: to keep its "
+            "modules"
+        )
+    if shape:
+        warnings.append(
+            f"{shape}; newer rows train it anew with these, and `update.mode: continue` cannot go "
+            f"on from it; set languages.{language}.adapter: to keep its shape"
+        )
+    return warnings
+
+
+def _refuse_other_start(modules: str, shape: str) -> None:
+    """Refuse an ancestor of another shape: the languages go on from it."""
+    if modules:
+        raise AdapterError(
+            f"{modules}; languages go on from it: set adapter.target_modules: to its"
+        )
+    if shape:
+        raise AdapterError(f"{shape}; languages go on from it: set adapter.r and lora_alpha to its")
 
 
 def _plain(workspace: Workspace, adapter: Adapter) -> Adapter:
@@ -258,6 +290,8 @@ def _refuse_changed(base: BaseModel, adapter: Adapter) -> None:
 
 def _document(workspace: Workspace, job: Job) -> dict[str, object]:
     """Return the document of the job's training from scratch, on the present rows."""
+    if job.is_ancestor:
+        return ancestor_document(job, workspace.project, workspace.base)
     planner = Planner(workspace.project, workspace.base, workspace.store, workspace.lock)
     jobs = {each.id: each for each in job_graph(workspace.project)}
     data = jobs[data_id(job.task, job.language or "")]

@@ -254,7 +254,7 @@ def _run_bill(
         trained=_unique(
             f"{e.task} {e.language or e.model}: {e.reason}" for e in finished if _trains(e)
         ),
-        adopted=_unique(f"{e.task} {e.language}: {e.reason}" for e in own if e.adopted),
+        adopted=_unique(f"{e.task} {e.language or e.model}: {e.reason}" for e in own if e.adopted),
         makespan_seconds=max(entry.run_seconds for entry in own),
         device_seconds=device_seconds,
         price=_price(device_seconds, price_per_hour),
