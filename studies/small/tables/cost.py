@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from forms import FROM_COMBINED
 from results import Raw
 
 from tables.common import languages_of, table
@@ -15,20 +16,14 @@ from tables.common import languages_of, table
 def cost(raw: Raw) -> str:
     """Return the initial cost and what updates cost, against the combined model."""
     parts = []
-    lines = []
-    for task in raw.tasks:
-        record = raw.record(task, raw.first, raw.seeds(task)[0])
-        costs = record["facts"].get("costs", {})
-        own = [_seconds(costs[code]) for code in languages_of(raw, task) if costs.get(code)]
-        if own and costs.get("combined"):
-            combined = _seconds(costs["combined"])
-            lines.append(
-                [task, *(f"{s:.0f} s" for s in (sum(own), max(own), combined)),
-                 f"{1 - max(own) / combined:.0%}"]
-            )  # fmt: skip
-    if lines:
-        head = ["task", "all adapters", "the longest", "combined", "saved with a device each"]
-        parts.append(f"Initial training:\n\n{table(head, lines, right=True)}")
+    head = ["task", "all adapters", "the longest", "combined"]
+    if lines := _training_lines(raw, raw.first, "combined"):
+        saved = [*head, "saved with a device each"]
+        parts.append(f"Initial training:\n\n{table(saved, lines, right=True)}")
+    if lines := _training_lines(raw, FROM_COMBINED, "ancestor"):
+        saved = [*head, "an update's training saves"]
+        told = "Training from the combined model, which is trained first"
+        parts.append(f"{told}:\n\n{table(saved, lines, right=True)}")
     if lines := [line for task in raw.tasks if (line := _serving_line(raw, task))]:
         head = ["task", "adapters in memory", "switching", "identifying a text", "right"]
         told = "Serving routed adapters instead (a merge needs none of it)"
@@ -42,6 +37,22 @@ def cost(raw: Raw) -> str:
                 "continued"]  # fmt: skip
         parts.append(f"Updates (topic):\n\n{table(head, lines, right=True)}")
     return "\n\n".join(parts)
+
+
+def _training_lines(raw: Raw, part: str, combined: str) -> list[list[str]]:
+    """Return what all adapters of a part took with its first seed, against a combined model."""
+    lines = []
+    for task in raw.tasks:
+        seeds = raw.seeds(task, part)
+        costs = raw.record(task, part, seeds[0])["facts"].get("costs", {}) if seeds else {}
+        own = [_seconds(costs[code]) for code in languages_of(raw, task) if costs.get(code)]
+        if own and costs.get(combined):
+            whole = _seconds(costs[combined])
+            lines.append(
+                [task, *(f"{s:.0f} s" for s in (sum(own), max(own), whole)),
+                 f"{1 - max(own) / whole:.0%}"]
+            )  # fmt: skip
+    return lines
 
 
 def _serving_line(raw: Raw, task: str) -> list[str]:
