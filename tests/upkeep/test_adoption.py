@@ -1,5 +1,6 @@
 """Adapters trained elsewhere join a project, are used as they are, and are kept up from there."""
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -319,16 +320,58 @@ def test_an_adopted_ancestor_is_made_anew_where_it_no_longer_fits(
     text = descending.read_text()
     descending.write_text(text.replace("type: class", "prompt: '{text}?'\n    type: class"))
     anew = decision_of(descending, ANCESTOR)
-    assert (anew["action"], anew["reason"]) == ("run", "task.de.prompt, task.en.prompt changed")
+    assert anew["action"] == "run"
+    replaces = "takes the place of the one adopted from combined"
+    assert anew["reason"] == f"task.de.prompt, task.en.prompt changed; {replaces}"
     descending.write_text(text)
     assert decision_of(descending, ANCESTOR)["action"] == "reuse"
 
     remade = run_project(descending, remake_ancestor=True)
     assert remade.results[ANCESTOR].outcome == "ran"
-    assert remade.results[ANCESTOR].decision.reason == "was adopted from combined"
+    assert remade.results[ANCESTOR].decision.reason == replaces
     assert remade.results[DE].decision.reason == "ancestor changed"
     assert "adopted" not in remade.results[ANCESTOR].action.document
     assert decision_of(descending, ANCESTOR)["action"] == "reuse"
+
+
+def test_an_adopted_ancestor_is_every_seeds(descending: Path, peft_adapter) -> None:
+    descending.write_text(descending.read_text() + "seeds: [0, 1]\n")
+    found = adopt(open_workspace(descending), "ancestor", peft_adapter("combined"))
+    assert [job.seed for job in found.jobs] == [0, 1]
+    run = run_project(descending)
+    outcomes = {run.results[job.id].outcome for job in found.jobs}
+    assert outcomes == {"reused"}
+    assert found.warnings == ()
+
+
+def test_an_adopted_ancestor_is_never_replaced_silently(descending: Path, peft_adapter) -> None:
+    """Not by another adoption, and not by the one that the project had made before."""
+    run_project(descending)
+    folder = peft_adapter("combined")
+    found = adopt(open_workspace(descending), "ancestor", folder)
+    assert "takes the place of train/classification/ancestor/seed0" in found.warnings[-1]
+    assert adopt(open_workspace(descending), "ancestor", folder).warnings == ()
+    start = run_project(descending).results[ANCESTOR].action
+    assert start is not None
+    shutil.rmtree(open_workspace(descending).store.object(start.output))
+    with pytest.raises(ProjectError, match="adopt it again if it was adopted"):
+        run_project(descending)
+    adopt(open_workspace(descending), "ancestor", folder)
+    again = run_project(descending)
+    assert {again.results[job].outcome for job in (ANCESTOR, DE)} == {"reused"}
+
+
+def test_an_update_from_an_adopted_ancestor_has_a_price(descending: Path, peft_adapter) -> None:
+    adopt(open_workspace(descending), "ancestor", peft_adapter("combined"))
+    run_project(descending)
+    result = CliRunner().invoke(app, ["report", "--project", str(descending)])
+    assert result.exit_code == 0, result.output
+    table = descending.parent / "report/tables/cost-quality.csv"
+    with table.open(newline="", encoding="utf-8") as file:
+        rows = {row["model"]: row for row in csv.DictReader(file)}
+    for model in ("individual", "merged:ties"):
+        assert not rows[model]["first training"]
+        assert float(rows[model]["update of one language"]) > 0
 
 
 def test_an_ancestor_of_another_shape_is_refused(

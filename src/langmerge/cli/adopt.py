@@ -33,7 +33,7 @@ def adopt(  # noqa: PLR0917 - a verb's options, given by name
     if json:
         show_json(
             {
-                "job": found.job.id,
+                "jobs": [job.id for job in found.jobs],
                 "digest": found.digest,
                 "modules": found.modules,
                 "ranks": list(found.ranks),
@@ -43,8 +43,8 @@ def adopt(  # noqa: PLR0917 - a verb's options, given by name
         return
     show_warnings(list(found.warnings))
     ranks = "-".join(map(str, sorted({found.ranks[0], found.ranks[-1]})))
+    jobs = ", ".join(job.id for job in found.jobs)
     out.print(
-        f"Adopted {folder} as {found.job.id}: {found.modules} modules, rank {ranks}. "
-        "Next: langmerge plan",
+        f"Adopted {folder} as {jobs}: {found.modules} modules, rank {ranks}. Next: langmerge plan",
         soft_wrap=True,
     )

@@ -177,8 +177,8 @@ class Planner:
             reason = self._words(job, changes)
         elif CONTINUED in document:
             reason = f"{reason}; continues its last adapter"
-        if job.is_ancestor and ADOPTED in last.document and not changes:
-            reason = f"was {_adopted_from(last)}"
+        if job.is_ancestor and ADOPTED in last.document:
+            reason = _instead_of_adopted(last, document, reason)
         if job.is_baseline and not self.baselines and _only_newer_data(last.document, document):
             reason = f"{reason}; `langmerge run --baselines` retrains it"
             return Decision(job, "stale", reason, document, last)
@@ -223,11 +223,12 @@ class Planner:
         if self.remake_ancestor or key is None or decision.document is None:
             return
         is_gone = self._last_result(decision.job) is None
-        if is_gone and decision.action == "run" and digest_of(decision.document) != key:
+        if is_gone and digest_of(decision.document) != key:
             raise ProjectError(
                 f"{self.lock.path}: pins {decision.job.id}, which is not whole in the store and "
-                "would come out different from the present data or settings, so that every "
-                f"language retrains; bring the store back from a copy, or {_REMAKING}"
+                "is not what the present data and settings make, so that every language would "
+                "retrain; bring the store back from a copy, adopt it again if it was adopted, or "
+                f"{_REMAKING}"
             )
 
     def _find(self, document: Mapping[str, Any]) -> Action | None:
@@ -364,6 +365,13 @@ def _settings_changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[st
 def _remakes(name: str) -> bool:
     """Whether another value of a setting is one that no pinned ancestor can serve."""
     return name.partition(".")[0] in ("base", "task", "adapter") and name != "adapter.lora_dropout"
+
+
+def _instead_of_adopted(last: Action, document: Mapping[str, Any], reason: str) -> str:
+    """Return why an adopted ancestor is made anew: it no longer fits, or that was asked for."""
+    told = f"takes the place of the one {_adopted_from(last)}"
+    no_longer_fits = any(map(_remakes, _settings_changed(last.document, document)))
+    return f"{reason}; {told}" if no_longer_fits else told
 
 
 def _adopted_from(result: Action) -> str:

@@ -7,6 +7,7 @@ are pickles, which can run code when read.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,14 +41,14 @@ class Adoption:
     """An adapter that was taken in.
 
     Attributes:
-        job: the training whose result it is now.
+        jobs: the trainings whose result it is now.
         digest: of its content.
         modules: how many modules it adapts.
         ranks: the ranks that occur, ascending.
         warnings: what to know of it.
     """
 
-    job: Job
+    jobs: tuple[Job, ...]
     digest: str
     modules: int
     ranks: tuple[int, ...]
@@ -74,7 +75,7 @@ def adopt(
         language: whose adapter it is; `ancestor` for what all languages start from.
         path: its folder, or a training's output folder that holds one adapter.
         task: may be left out where the project has one only.
-        seed: of the run whose adapter it is to be; the first by default.
+        seed: of the run whose adapter it is to be; by default the first, an ancestor every run's.
 
     Raises:
         ProjectError: for an unknown language, task or seed.
@@ -90,36 +91,38 @@ def adopt(
     task = one_of(task, project.tasks, "task")
     if language != ANCESTOR:
         language = one_of(language, project.languages, "language")
-    job = _training(workspace, task, language, seed)
+    jobs = _trainings(workspace, task, language, seed)
     folder = adapter_folder(path)
     adapter = Adapter.load(folder)
     skeleton = load_skeleton(resolved)
-    lora = project.adapter_for(job.language)
-    modules, shape = _other_modules(lora, adapter, skeleton), _other_shape(lora, adapter)
     warnings = _other_base(workspace, adapter)
-    if job.is_ancestor:
+    own = _plain(workspace, adapter)
+    refuse_unfit_adapter(skeleton, own)
+    lora = project.adapter_for(None if language == ANCESTOR else language)
+    modules, shape = _other_modules(lora, adapter, skeleton), _other_shape(lora, adapter)
+    if language == ANCESTOR:
         _refuse_other_start(modules, shape)
     else:
         warnings += _not_continued(language, modules, shape)
-    own = _plain(workspace, adapter)
-    refuse_unfit_adapter(skeleton, own)
     known = {"adapter": adapter.digest, "source": _name(folder), "base_model": adapter.base_model}
     with held(workspace.store.root), workspace.store.lease("run"):
-        document = adopted(_document(workspace, job), known)
         # Who held the project before may have written the lock since it was read.
         workspace.lock.jobs = Lock.load(project.folder).jobs
         ledger = Ledger(workspace.store.root)
-        decision = Decision(job, "run", f"adopted from {known['source']}", document)
-        meter = Meter()
-        output = workspace.store.put(lambda target: _save(own, target))
-        cost = ledger.clock.stamp(decision, meter.reading({"adopted": True}))
-        action = workspace.store.record(
-            Action(digest_of(document), document, output, {"adopted": known}, cost)
-        )
-        ledger.finished(decision, action, cost)
-        workspace.lock.update({job.id: action})
+        warnings += _replaced(workspace, jobs, adapter) if language == ANCESTOR else []
+        for job in jobs:
+            document = adopted(_document(workspace, job), known)
+            decision = Decision(job, "run", f"adopted from {known['source']}", document)
+            meter = Meter()
+            output = workspace.store.put(lambda target: _save(own, target))
+            cost = ledger.clock.stamp(decision, meter.reading({"adopted": True}))
+            action = workspace.store.record(
+                Action(digest_of(document), document, output, {"adopted": known}, cost)
+            )
+            ledger.finished(decision, action, cost)
+            workspace.lock.update({job.id: action})
     ranks = sorted({shape.rank for shape in own.shapes.values()})
-    return Adoption(job, adapter.digest, len(own.modules), tuple(ranks), tuple(warnings))
+    return Adoption(jobs, adapter.digest, len(own.modules), tuple(ranks), tuple(warnings))
 
 
 def adapter_folder(path: Path) -> Path:
@@ -142,7 +145,8 @@ def adapter_folder(path: Path) -> Path:
     raise AdapterError(f"{path}: holds {len(found)} adapters ({names}); give the folder of one")
 
 
-def _training(workspace: Workspace, task: str, language: str, seed: int | None) -> Job:
+def _trainings(workspace: Workspace, task: str, language: str, seed: int | None) -> tuple[Job, ...]:
+    """Return the trainings that an adapter stands for: one, or an ancestor's of every seed."""
     project = workspace.project
     if language == ANCESTOR and not project.has_ancestor:
         raise ProjectError(
@@ -161,9 +165,29 @@ def _training(workspace: Workspace, task: str, language: str, seed: int | None) 
             f"--seed {seed}: the project has no such run of {task} (it has "
             f"{', '.join(map(str, seeds))}); add it to seeds:, or leave --seed out"
         )
-    wanted = train_id(task, language, seeds[0] if seed is None else seed)
+    if seed is not None:
+        seeds = (seed,)
+    elif language != ANCESTOR:
+        seeds = seeds[:1]
     jobs = {job.id: job for job in job_graph(project)}
-    return jobs[wanted]
+    return tuple(jobs[train_id(task, language, each)] for each in seeds)
+
+
+def _replaced(workspace: Workspace, jobs: Sequence[Job], adapter: Adapter) -> list[str]:
+    """Say so if the lock pins other ancestors: all that started from them retrain."""
+    pinned = [(job, workspace.lock.key_of(job.id)) for job in jobs]
+    last = {job.id: workspace.store.action(key) for job, key in pinned if key is not None}
+    others = [
+        name
+        for name, action in last.items()
+        if action is None or action.facts.get("adopted", {}).get("adapter") != adapter.digest
+    ]
+    if not others:
+        return []
+    return [
+        f"{adapter.source}: takes the place of {', '.join(others)}, which the lock pinned; all "
+        "languages retrain from it"
+    ]
 
 
 def _other_base(workspace: Workspace, adapter: Adapter) -> list[str]:
@@ -252,7 +276,10 @@ def _refuse_other_start(modules: str, shape: str) -> None:
             f"{modules}; languages go on from it: set adapter.target_modules: to its"
         )
     if shape:
-        raise AdapterError(f"{shape}; languages go on from it: set adapter.r and lora_alpha to its")
+        raise AdapterError(
+            f"{shape}; languages go on from it: set adapter.r, lora_alpha and what else makes "
+            "these (use_rslora, rank_pattern, alpha_pattern) to its"
+        )
 
 
 def _plain(workspace: Workspace, adapter: Adapter) -> Adapter:

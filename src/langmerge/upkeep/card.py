@@ -95,9 +95,8 @@ def _body(release: Release, task_name: str, task: Task | None) -> Iterator[str]:
     )
     if task_name in release.ancestors:
         yield (
-            "All of them were trained on from one adapter, their ancestor, which had seen some "
-            "rows of each language; merged is what each has learned since, and the ancestor is "
-            "part of this adapter."
+            "All of them were trained on from one adapter, their ancestor; merged is what each "
+            "has learned since, and the ancestor is part of this adapter."
         )
     if release.message:
         yield f"> {escape(release.message)}"

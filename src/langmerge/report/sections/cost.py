@@ -35,17 +35,18 @@ def _blocks(report: Report) -> Iterator[Block]:
     figures = []
     for task in report.results.primary_metrics:
         initial, update = _priced(report, task)
-        for model, each in initial.items():
-            after = update.get(model)
+        for model, each in update.items():
+            first = initial.get(model)
             rows.append(
-                (task, model, each.quality, _time(each.seconds), _time(after and after.seconds))
+                (task, model, each.quality, _time(first and first.seconds), _time(each.seconds))
             )
-        if len(initial) > 1:
-            name = f"cost-{task}"
-            title = f"{task}: first training"
-            figures.append(cost_quality(f"{name}-first", title, initial, report.subject))
-            title = f"{task}: update of one language"
-            figures.append(cost_quality(f"{name}-update", title, update, report.subject))
+        for name, told, priced in (
+            ("first", "first training", initial),
+            ("update", "update of one language", update),
+        ):
+            if len(priced) > 1:
+                title = f"{task}: {told}"
+                figures.append(cost_quality(f"cost-{task}-{name}", title, priced, report.subject))
     if not rows:
         yield Paragraph("No model was measured in all languages.")
         return
@@ -71,7 +72,10 @@ def _blocks(report: Report) -> Iterator[Block]:
 
 
 def _priced(report: Report, task: str) -> tuple[dict[str, Priced], dict[str, Priced]]:
-    """Return every complete model with the price of its first training, and of an update."""
+    """Return every complete model with the price of its first training, and of an update.
+
+    Of a model whose ancestor was adopted, the first price is not known.
+    """
     seconds = {job.id: job.seconds for job in report.results.jobs if job.seconds is not None}
     seeds = report.project.seeds_for(task)
     initial: dict[str, Priced] = {}
@@ -80,22 +84,26 @@ def _priced(report: Report, task: str) -> tuple[dict[str, Priced], dict[str, Pri
         quality = mean_of(report, task, model)
         prices = [_price(report, task, model, seed, seconds) for seed in seeds]
         known = [price for price in prices if price is not None]
+        firsts = [first for first, _ in known if first is not None]
+        if quality.value is not None and firsts:
+            initial[model] = Priced(quality, fmean(firsts))
         if quality.value is not None and known:
-            initial[model] = Priced(quality, fmean(first for first, _ in known))
             update[model] = Priced(quality, fmean(again for _, again in known))
     return initial, update
 
 
 def _price(
     report: Report, task: str, model: str, seed: int, seconds: dict[str, float]
-) -> tuple[float, float] | None:
-    """Return device-seconds of making a model, and of its update; None where one is not known."""
+) -> tuple[float | None, float] | None:
+    """Return device-seconds of making a model, and of its update.
+
+    The first is None where an ancestor's are not known; None in all where others are not.
+    """
     if model == BASE:
         return 0.0, 0.0
     if model == ANCESTOR:
         # An update leaves it as it is.
-        once = seconds.get(train_id(task, ANCESTOR, seed))
-        return None if once is None else (once, 0.0)
+        return seconds.get(train_id(task, ANCESTOR, seed)), 0.0
     if model in BASELINES:
         again = seconds.get(train_id(task, model, seed))
         # What is continued was trained before.
@@ -111,9 +119,10 @@ def _price(
     merging: float | None = 0.0
     if model not in (INDIVIDUAL, ROUTED, BEST_SINGLE):
         merging = seconds.get(merge_id(task, model.removeprefix(merged("")), seed))
-    if merging is None or start is None:
+    if merging is None:
         return None
-    return start + sum(known) + merging, fmean(known) + merging
+    first = None if start is None else start + sum(known) + merging
+    return first, fmean(known) + merging
 
 
 def _time(seconds: float | None) -> Quantity:
