@@ -28,14 +28,11 @@ def cost(raw: Raw) -> str:
         head = ["task", "adapters in memory", "switching", "identifying a text", "right"]
         told = "Serving routed adapters instead (a merge needs none of it)"
         parts.append(f"{told}:\n\n{table(head, lines, right=True)}")
-    path = raw.folder / "upkeep.json"
-    if path.exists():
-        rows = json.loads(path.read_text("utf-8"))["rows"]
-        updates = [row for row in rows if row["update"] != "beginning"]
-        lines = [_update_line(row) for row in updates]
-        head = ["update", "mode", "merged: all-in", "saves", "ceiling", "merged", "combined",
-                "continued"]  # fmt: skip
-        parts.append(f"Updates (topic):\n\n{table(head, lines, right=True)}")
+    for name, told in (("upkeep", ""), (f"upkeep-{FROM_COMBINED}", ", from the combined model")):
+        if lines := _update_lines(raw, name):
+            head = ["update", "mode", "merged: all-in", "saves", "ceiling", "merged", "combined",
+                    "continued"]  # fmt: skip
+            parts.append(f"Updates (topic{told}):\n\n{table(head, lines, right=True)}")
     return "\n\n".join(parts)
 
 
@@ -76,6 +73,13 @@ def _serving_line(raw: Raw, task: str) -> list[str]:
 def _seconds(cost: Mapping[str, Any]) -> float:
     """Return the time of a training over all parts of a run, without loading the base."""
     return float(cost.get("training_seconds", cost["seconds"]))
+
+
+def _update_lines(raw: Raw, name: str) -> list[list[str]]:
+    """Return what the updates of a raw file cost and came to; or nothing."""
+    path = raw.folder / f"{name}.json"
+    rows = json.loads(path.read_text("utf-8"))["rows"] if path.exists() else []
+    return [_update_line(row) for row in rows if row["update"] != "beginning"]
 
 
 def _update_line(row: Mapping[str, Any]) -> list[str]:
