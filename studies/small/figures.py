@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ import matplotlib as mpl
 mpl.use("svg")
 import matplotlib.pyplot as plt
 import numpy as np
-from intervals import draw
+from intervals import Value, draw
 from results import Raw
 from tables.calibrated import without_learned
 from tables.common import MARGIN, models_of
 from tables.curves import CURVE_MODELS, curve_records
+from tables.from_combined import differences_from
 
 Drawn = dict[str, list[tuple[Path, str]]]
 
@@ -24,7 +26,12 @@ def draw_all(raw: Raw, folder: Path) -> Drawn:
     mpl.rcParams.update({"svg.hashsalt": "langmerge", "svg.fonttype": "none", "font.size": 9})
     folder.mkdir(parents=True, exist_ok=True)
     found: Drawn = {}
-    for name, figure in (("verdict", _differences), ("curves", _curves)):
+    figures = {
+        "verdict": _differences,
+        "from-combined": _from_combined,
+        "curves": _curves,
+    }
+    for name, figure in figures.items():
         if (drawn := figure(raw)) is not None:
             alt, shape = drawn
             path = folder / f"findings-{name}.svg"
@@ -39,23 +46,51 @@ def _differences(raw: Raw) -> tuple[str, Any] | None:
     shown = [task for task in raw.tasks if "combined" in models_of(raw, task)]
     if not shown:
         return None
-    figure, axes = plt.subplots(
-        1, len(shown), figsize=(3.2 * len(shown), 4), squeeze=False, layout="constrained"
-    )
-    for task, axis in zip(shown, axes[0], strict=True):
+    figure, axes = _beside_each_other(shown, 4)
+    for task, axis in zip(shown, axes, strict=True):
         drawn = draw(without_learned(models_of(raw, task)))
         names = [n for n in drawn if n.startswith("merged:")]
         names.sort(key=lambda name: drawn[name].mean.observed)
-        for place, name in enumerate(names):
-            found = drawn[name].mean.minus(drawn["combined"].mean).interval()
-            axis.plot([found.low, found.high], [place, place], color="#4878a8")
-            axis.plot(found.value, place, "o", color="#4878a8", markersize=4)
-        axis.axvline(0, color="#888888", linewidth=0.8)
-        axis.axvline(MARGIN, color="#b04040", linewidth=0.8, linestyle="--")
-        axis.set_yticks(range(len(names)), [name.removeprefix("merged:") for name in names])
-        axis.set_title(task)
-        axis.set_xlabel("points")
+        found = {
+            name.removeprefix("merged:"): drawn[name].mean.minus(drawn["combined"].mean)
+            for name in names
+        }
+        _points(axis, task, found)
     return "Merged minus combined on test, with 95% intervals; dashed: -1.5 points", figure
+
+
+def _from_combined(raw: Raw) -> tuple[str, Any] | None:
+    """The merge of what went on from the combined model, minus that and each alternative."""
+    found = {task: differences_from(raw, task) for task in raw.tasks}
+    shown = [task for task, differences in found.items() if differences]
+    if not shown:
+        return None
+    figure, axes = _beside_each_other(shown, 2.2)
+    for task, axis in zip(shown, axes, strict=True):
+        _points(axis, task, dict(reversed(found[task].items())))
+    told = "The merge from the combined model minus other models, with 95% intervals"
+    return f"{told}; dashed: -1.5 points", figure
+
+
+def _beside_each_other(shown: Sequence[str], height: float) -> tuple[Any, Any]:
+    figure, axes = plt.subplots(
+        1, len(shown), figsize=(3.2 * len(shown), height), squeeze=False, layout="constrained"
+    )
+    return figure, axes[0]
+
+
+def _points(axis: Any, task: str, differences: Mapping[str, Value]) -> None:
+    """Draw differences with their intervals, the first at the bottom."""
+    for place, difference in enumerate(differences.values()):
+        found = difference.interval()
+        axis.plot([found.low, found.high], [place, place], color="#4878a8")
+        axis.plot(found.value, place, "o", color="#4878a8", markersize=4)
+    axis.axvline(0, color="#888888", linewidth=0.8)
+    axis.axvline(MARGIN, color="#b04040", linewidth=0.8, linestyle="--")
+    axis.set_yticks(range(len(differences)), list(differences))
+    axis.set_ylim(-0.6, len(differences) - 0.4)
+    axis.set_title(task)
+    axis.set_xlabel("points")
 
 
 def _curves(raw: Raw) -> tuple[str, Any] | None:

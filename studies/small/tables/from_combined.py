@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from forms import FROM_COMBINED
-from intervals import mean_of
+from intervals import Value, mean_of
 from results import Raw
 
+from langmerge.statistics import Samples
 from tables.common import (
     LEAST_RETENTION,
     MARGIN,
-    beside,
     bounds,
     drawn_alike,
     lost_languages,
@@ -19,6 +21,7 @@ from tables.common import (
     verdict_on,
 )
 
+_COMBINED = "combined"
 _ALTERNATIVES = {
     "individual": "minus the individual adapters (95%)",
     "best-single": "minus best-single (95%)",
@@ -28,42 +31,64 @@ _ALTERNATIVES = {
 
 def from_combined(raw: Raw) -> str:
     """Return merges of adapters that went on from the combined model, against it and the rest."""
-    lines, differences = [], []
-    for task in raw.tasks:
-        models = models_of(raw, task, FROM_COMBINED)
-        seeds = raw.seeds(task, FROM_COMBINED)
-        facts = raw.record(task, FROM_COMBINED, seeds[0])["facts"] if seeds else {}
-        ours = f"merged:{facts.get('chosen')}"
-        pair = drawn_alike({name: models.get(name, {}) for name in (ours, "combined")})
-        if not pair:
-            continue
-        merged, combined = pair[ours], pair["combined"]
-        differences.append(merged.mean.minus(combined.mean))
-        kept = merged.mean.per_cent_of(combined.mean).interval()
+    lines = []
+    found = {task: of for task in raw.tasks if (of := differences_from(raw, task))}
+    for task, of in found.items():
+        ours, models = _merge_and_models(raw, task)
+        pair = drawn_alike({name: models[name] for name in (ours, _COMBINED)})
+        kept = pair[ours].mean.per_cent_of(pair[_COMBINED].mean).interval()
         rows = next(iter(models[ours].values())).values()
         lines.append(
             [
                 task,
                 f"{sum(len(groups) for _, groups in rows):,}",
                 ", ".join(map(str, sorted(models[ours]))),
-                f"`{facts['chosen']}`",
-                f"{merged.mean.observed:.1f}",
-                f"{combined.mean.observed:.1f}",
-                points(differences[-1]),
-                verdict_on(differences[-1]),
+                f"`{ours.removeprefix('merged:')}`",
+                f"{pair[ours].mean.observed:.1f}",
+                f"{pair[_COMBINED].mean.observed:.1f}",
+                points(of[_COMBINED]),
+                verdict_on(of[_COMBINED]),
                 f"{kept.value:.1f}% ({bounds(kept)})",
-                lost_languages(merged, combined),
-                *(beside(models, ours, other) for other in _ALTERNATIVES),
+                lost_languages(pair[ours], pair[_COMBINED]),
+                *(points(of[name]) if name in of else "" for name in _ALTERNATIVES),
             ]
         )
     if not lines:
         return ""
     if len(lines) == len(raw.tasks) > 1:
-        over = mean_of(differences)
-        lines.append(["mean of the tasks", *[""] * 5, points(over), verdict_on(over), *[""] * 5])
+        means = {
+            name: mean_of([of[name] for of in found.values()])
+            for name in (_COMBINED, *_ALTERNATIVES)
+            if all(name in of for of in found.values())
+        }
+        over = means[_COMBINED]
+        beside = [points(means[name]) if name in means else "" for name in _ALTERNATIVES]
+        told = [points(over), verdict_on(over), "", "", *beside]
+        lines.append(["mean of the tasks", *[""] * 5, *told])
     head = [
         "task", "test rows", "seeds", "recipe", "merged", "combined, tuned", "difference (95%)",
         f"one-sided 95% bound; above {MARGIN:g}?", "keeps (95%)",
         f"languages under {LEAST_RETENTION:g}%", *_ALTERNATIVES.values(),
     ]  # fmt: skip
     return table(head, lines)
+
+
+def differences_from(raw: Raw, task: str) -> dict[str, Value]:
+    """Return the merge minus the combined model and each alternative, over the seeds of both.
+
+    Empty where the merge or the combined model has not been asked.
+    """
+    ours, models = _merge_and_models(raw, task)
+    found = {}
+    for name in (_COMBINED, *_ALTERNATIVES):
+        pair = drawn_alike({model: models.get(model, {}) for model in (ours, name)})
+        if pair:
+            found[name] = pair[ours].mean.minus(pair[name].mean)
+    return found if _COMBINED in found else {}
+
+
+def _merge_and_models(raw: Raw, task: str) -> tuple[str, Mapping[str, Mapping[int, Samples]]]:
+    """Return the name of the merge that dev chose, and all models by name and seed."""
+    seeds = raw.seeds(task, FROM_COMBINED)
+    facts = raw.record(task, FROM_COMBINED, seeds[0])["facts"] if seeds else {}
+    return f"merged:{facts.get('chosen')}", models_of(raw, task, FROM_COMBINED)
