@@ -273,12 +273,12 @@ def _refuse_other_start(modules: str, shape: str) -> None:
     """Refuse an ancestor of another shape: the languages go on from it."""
     if modules:
         raise AdapterError(
-            f"{modules}; languages go on from it: set adapter.target_modules: to its"
+            f"{modules}; languages go on from it: set adapter.target_modules: to its modules"
         )
     if shape:
         raise AdapterError(
             f"{shape}; languages go on from it: set adapter.r, lora_alpha and what else makes "
-            "these (use_rslora, rank_pattern, alpha_pattern) to its"
+            "these (use_rslora, rank_pattern, alpha_pattern) to what it was trained with"
         )
 
 
