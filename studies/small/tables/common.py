@@ -17,11 +17,17 @@ LEAST_RETENTION = 97.0
 """Per cent of the combined model's score under which a language is said to have lost."""
 
 
+def first_facts(raw: Raw, task: str, part: str | None = None) -> Mapping[str, Any]:
+    """Return the facts of a part's first seed, by default of the first initialization's."""
+    part = part or raw.first
+    seeds = raw.seeds(task, part)
+    facts: Mapping[str, Any] = raw.record(task, part, seeds[0])["facts"] if seeds else {}
+    return facts
+
+
 def languages_of(raw: Raw, task: str) -> list[str]:
     """Return a task's languages in alphabetical order, as tables have them."""
-    seeds = raw.seeds(task)
-    facts = raw.record(task, raw.first, seeds[0])["facts"] if seeds else {}
-    return sorted(facts.get("languages", ()))
+    return sorted(first_facts(raw, task).get("languages", ()))
 
 
 def models_of(raw: Raw, task: str, part: str | None = None) -> dict[str, Any]:
@@ -32,9 +38,7 @@ def models_of(raw: Raw, task: str, part: str | None = None) -> dict[str, Any]:
 
 def chosen_of(raw: Raw, task: str) -> Mapping[str, Any]:
     """Return what dev chose; empty where it has not been asked to the end."""
-    seeds = raw.seeds(task)
-    facts = raw.record(task, raw.first, seeds[0])["facts"] if seeds else {}
-    chosen: Mapping[str, Any] = facts.get("chosen", {})
+    chosen: Mapping[str, Any] = first_facts(raw, task).get("chosen", {})
     return chosen
 
 
@@ -73,9 +77,9 @@ def drawn_alike(models: Mapping[str, Mapping[int, Samples]]) -> dict[str, Drawn]
 def minus(raw: Raw, task: str, ours: str, other: str) -> Value | None:
     """Return one model's mean minus another's over the seeds that both have; None without any."""
     models = models_of(raw, task)
-    part = models_of(raw, task, "ancestor") if other == "ancestor" else models
-    drawn = drawn_alike({other: part.get(other, {}), ours: models.get(ours, {})})
-    return drawn[ours].mean.minus(drawn[other].mean) if drawn else None
+    if other == "ancestor":
+        models = {**models, other: models_of(raw, task, "ancestor").get(other, {})}
+    return between(models, ours, other)
 
 
 def against(raw: Raw, task: str, ours: str, other: str) -> str:
@@ -85,9 +89,15 @@ def against(raw: Raw, task: str, ours: str, other: str) -> str:
 
 
 def beside(models: Mapping[str, Mapping[int, Samples]], ours: str, other: str) -> str:
-    """Compare two models over the seeds that both have."""
+    """Compare two models over the seeds that both have; empty without any."""
+    difference = between(models, ours, other)
+    return "" if difference is None else points(difference)
+
+
+def between(models: Mapping[str, Mapping[int, Samples]], ours: str, other: str) -> Value | None:
+    """Return one of these models' mean minus another's, likewise; None without any."""
     drawn = drawn_alike({name: models.get(name, {}) for name in (ours, other)})
-    return difference_of(drawn, ours, other)
+    return drawn[ours].mean.minus(drawn[other].mean) if drawn else None
 
 
 def difference_of(drawn: Mapping[str, Drawn], one: str, two: str) -> str:

@@ -12,8 +12,10 @@ from langmerge.statistics import Samples
 from tables.common import (
     LEAST_RETENTION,
     MARGIN,
+    between,
     bounds,
     drawn_alike,
+    first_facts,
     lost_languages,
     models_of,
     points,
@@ -79,16 +81,12 @@ def differences_from(raw: Raw, task: str) -> dict[str, Value]:
     Empty where the merge or the combined model has not been asked.
     """
     ours, models = _merge_and_models(raw, task)
-    found = {}
-    for name in (_COMBINED, *_ALTERNATIVES):
-        pair = drawn_alike({model: models.get(model, {}) for model in (ours, name)})
-        if pair:
-            found[name] = pair[ours].mean.minus(pair[name].mean)
+    each = {name: between(models, ours, name) for name in (_COMBINED, *_ALTERNATIVES)}
+    found = {name: difference for name, difference in each.items() if difference is not None}
     return found if _COMBINED in found else {}
 
 
 def _merge_and_models(raw: Raw, task: str) -> tuple[str, Mapping[str, Mapping[int, Samples]]]:
     """Return the name of the merge that dev chose, and all models by name and seed."""
-    seeds = raw.seeds(task, FROM_COMBINED)
-    facts = raw.record(task, FROM_COMBINED, seeds[0])["facts"] if seeds else {}
-    return f"merged:{facts.get('chosen')}", models_of(raw, task, FROM_COMBINED)
+    chosen = first_facts(raw, task, FROM_COMBINED).get("chosen")
+    return f"merged:{chosen}", models_of(raw, task, FROM_COMBINED)

@@ -8,7 +8,7 @@ from forms import FROM_COMBINED
 from intervals import Drawn, draw, mean_of
 from results import Raw
 
-from tables.common import languages_of, models_of, points, table, with_left_out
+from tables.common import first_facts, languages_of, models_of, points, table, with_left_out
 
 
 def heldout(raw: Raw) -> str:
@@ -19,13 +19,13 @@ def heldout(raw: Raw) -> str:
     """
     starts = {raw.first: "of the form", FROM_COMBINED: "from the combined model"}
     lines: list[list[str]] = []
-    complete: dict[str, list[str]] = {part: [] for part in starts}
+    complete: list[str] = []
     for part, told in starts.items():
         differences = []
         for task in raw.tasks:
             if (found := _against_ties(raw, task, part)) is None:
                 continue
-            complete[part].append(task)
+            complete += [task] if part == raw.first else []
             picked, auto, ties = found
             differences.append(auto.mean.minus(ties.mean))
             values = [f"{drawn.mean.observed:.1f}" for drawn in (auto, ties)]
@@ -38,7 +38,7 @@ def heldout(raw: Raw) -> str:
             mean = points(mean_of(differences))
             lines.append(["mean of the tasks", told, "", "", mean, ""])
     head = ["task", "adapters", "auto", "TIES", "difference (95%)", "by language left out (95%)"]
-    return with_left_out(table(head, lines) if lines else "", raw, complete[raw.first])
+    return with_left_out(table(head, lines) if lines else "", raw, complete)
 
 
 def _against_ties(raw: Raw, task: str, part: str) -> tuple[Mapping[str, str], Drawn, Drawn] | None:
@@ -59,8 +59,7 @@ def _against_ties(raw: Raw, task: str, part: str) -> tuple[Mapping[str, str], Dr
 
 def _picked(raw: Raw, task: str, part: str) -> Mapping[str, str]:
     """Return what dev chose without each language; empty where it has not been asked to the end."""
-    seeds = raw.seeds(task, part)
-    facts = raw.record(task, part, seeds[0])["facts"] if seeds else {}
+    facts = first_facts(raw, task, part)
     choice = facts.get("chosen", {}) if part == raw.first else facts
     picked: Mapping[str, str] = choice.get("heldout", {})
     return picked
