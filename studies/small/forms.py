@@ -38,9 +38,11 @@ METRICS = {
 WITHHELD = ("topic", "en", "games")
 """The label that one language's training rows lack, in the test of the paper's explanation."""
 
+WIDE = "wide"
+"""Raw results by this name are of the first initialization's adapters, on the widest test."""
 HALF = "half-ancestor"
 HALF_SHARE = 0.5
-"""Raw results by this name are of adapters whose ancestor is made of this share of all rows."""
+"""Likewise, of adapters whose ancestor is made of this share of all rows."""
 FROM_COMBINED = "from-combined"
 """Likewise, of all rows, so that the ancestor is the combined model."""
 GENTLE = 0.4
@@ -68,7 +70,7 @@ class Form:
         train: rows of a language at most, by task.
         dev: likewise, for choosing.
         test: likewise, for reporting.
-        wide: likewise, for what is close together: the combined model and what goes on from it.
+        wide: likewise, for what is close together.
         seeds: of the first initialization; the first is also that of all other parts.
         candidates: the recipes among which dev chooses.
         init_candidates: likewise, for the other initializations; some of the candidates.

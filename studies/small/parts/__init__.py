@@ -9,6 +9,7 @@ from parts.calibrated import calibrated
 from parts.crossed import crossed
 from parts.curves import curves
 from parts.from_combined import from_combined
+from parts.heldout import heldout
 from parts.main import inits, main
 from parts.steps import Part
 from parts.tuned import tuned
@@ -17,6 +18,7 @@ from parts.withheld import withheld
 
 PARTS: Mapping[str, Part] = {
     "main": main,
+    "heldout": heldout,
     "calibrated": calibrated,
     "withheld": withheld,
     "upkeep": upkeep,

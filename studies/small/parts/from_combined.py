@@ -12,6 +12,7 @@ from forms import FROM_COMBINED, auto_names
 from setups import Study
 
 from langmerge import Adapter
+from parts.heldout import ask_heldout
 from parts.steps import Step, adapters_of, train
 from parts.tuned import ask_individual, ask_merge, best_setting, gently
 
@@ -69,15 +70,10 @@ def _merge(study: Study, bench: Bench, task: str, seed: int) -> Iterator[list[st
 
 def _heldout(study: Study, bench: Bench, task: str, seed: int) -> Iterator[list[str]]:
     """Ask what `merge: auto` chooses without a language, and plain TIES."""
-    form, project = study.form, Opened.of(_project(study, task, seed))
-    first = record_of(study, task, FROM_COMBINED, form.seeds[0])
-    picked = heldout_choices([first], auto_names(form))
-    record = record_of(study, task, FROM_COMBINED, seed)
-    record.note(heldout=picked)
-    adapters, ancestor = adapters_of(project, seed)
-    for name in dict.fromkeys([*picked.values(), "ties-1"]):
-        make = partial(bench.merged, adapters, form.candidates[name], seed, ancestor)
-        bench.ask(project, record, f"merged:{name}", make, on=(project.languages, "test"))
+    first = record_of(study, task, FROM_COMBINED, study.form.seeds[0])
+    picked = heldout_choices([first], auto_names(study.form))
+    project = Opened.of(_project(study, task, seed))
+    ask_heldout(study, bench, project, FROM_COMBINED, picked, seed)
     yield from ()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from forms import FROM_COMBINED
+from forms import FROM_COMBINED, WIDE
 from intervals import Drawn, draw, mean_of
 from results import Raw
 
@@ -17,7 +17,11 @@ def heldout(raw: Raw) -> str:
     Each language in turn is left out: the recipe is chosen among auto's candidates on the others'
     dev rows (`choice.heldout_choices`), and its test score on that language stands against TIES'.
     """
-    starts = {raw.first: "of the form", FROM_COMBINED: "from the combined model"}
+    starts = {
+        raw.first: "of the form",
+        WIDE: "of the form, wide test",
+        FROM_COMBINED: "from the combined model, wide test",
+    }
     lines: list[list[str]] = []
     complete: list[str] = []
     for part, told in starts.items():
