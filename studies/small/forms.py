@@ -232,6 +232,7 @@ FORMS: Mapping[str, Form] = {
         upkeep=(1000, 100, 200),
         combined_trials={
             "half the rate": {"learning_rate": 1e-4},
+            "a quarter of the rate": {"learning_rate": 5e-5},
             "twice the rate": {"learning_rate": 4e-4},
             "one epoch": {"num_train_epochs": 1},
             "four epochs": {"num_train_epochs": 4},
@@ -275,6 +276,8 @@ FORMS: Mapping[str, Form] = {
         combined_trials={
             "half the rate": {"learning_rate": 5e-4},
             "twice the batch": {"per_device_train_batch_size": 8},
+            "a quarter of the rate": {"learning_rate": 2.5e-4},
+            "half the rate, two epochs": {"learning_rate": 5e-4, "num_train_epochs": 2},
         },
     ),
     "tiny": Form(

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from langmerge.statistics import Interval, Samples, interval_of, resample
+from langmerge.statistics import Interval, Resamples, Samples, interval_of, resample
 
 Floats = npt.NDArray[np.float64]
 
@@ -100,7 +100,7 @@ def draw(models: Mapping[str, Mapping[int, Samples]], seed: int = 0) -> dict[str
     found = {}
     for name, of_model in models.items():
         seeds = sorted(of_model)
-        each = [resample(of_model[run], seed=seed, resamples=RESAMPLES) for run in seeds]
+        each = [_resampled(of_model[run], seed) for run in seeds]
         weights = _weights(counts[:, [runs.index(run) for run in seeds]])
         observed = np.mean([drawn.observed for drawn in each], axis=0)
         draws = np.einsum("rs,slr->lr", weights, np.stack([drawn.drawn for drawn in each]))
@@ -112,6 +112,18 @@ def draw(models: Mapping[str, Mapping[int, Samples]], seed: int = 0) -> dict[str
             }
         )
     return found
+
+
+_known: dict[tuple[int, int], tuple[Samples, Resamples]] = {}
+"""By the samples' identity, and the seed; with the samples, so that no other have it."""
+
+
+def _resampled(samples: Samples, seed: int) -> Resamples:
+    """Return the resamples of these samples; those that were asked for before, at once."""
+    key = (id(samples), seed)
+    if key not in _known:
+        _known[key] = (samples, resample(samples, seed=seed, resamples=RESAMPLES))
+    return _known[key][1]
 
 
 def _weights(counts: npt.NDArray[np.int64]) -> Floats:

@@ -19,7 +19,7 @@ from tables import BLOCKS
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-NOT_RUN = "*Not run yet: `python studies/small/run.py --form {form} --data PACKS --part {part}`.*"
+COMMAND = "python studies/small/run.py --form {form} --data PACKS --part {part}"
 
 
 def main() -> None:
@@ -34,9 +34,10 @@ def main() -> None:
     drawn = figures.draw_all(raw, options.page.parent / "images")
     page = options.page.read_text("utf-8")
     for name, (table, part) in BLOCKS.items():
-        text = table(raw) or NOT_RUN.format(form=form, part=part)
+        command, text = COMMAND.format(form=form, part=part), table(raw)
+        made = [text, f"*`{command}`*"] if text else [f"*Not run yet: `{command}`.*"]
         shown = [f"![{alt}](images/{path.name})" for path, alt in drawn.get(name, ())]
-        page = _replaced(page, name, "\n\n".join([text, *shown]))
+        page = _replaced(page, name, "\n\n".join([*made, *shown]))
     options.page.write_text(page, encoding="utf-8")
     print(f"wrote {options.page} from {raw.folder}")
 

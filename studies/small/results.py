@@ -50,7 +50,22 @@ class Raw:
     def models(
         self, task: str, part: str, languages: Sequence[str]
     ) -> dict[str, dict[int, Samples]]:
-        """Every model with test answers in all of these languages, by name and seed."""
+        """Every model with test answers in all of these languages, by name and seed.
+
+        Asked again, the same objects, so that what is drawn from them need be drawn once.
+        """
+        key = (task, part, *languages)
+        if key not in self._models:
+            self._models[key] = self._read_models(task, part, languages)
+        return dict(self._models[key])
+
+    @cached_property
+    def _models(self) -> dict[tuple[str, ...], dict[str, dict[int, Samples]]]:
+        return {}
+
+    def _read_models(
+        self, task: str, part: str, languages: Sequence[str]
+    ) -> dict[str, dict[int, Samples]]:
         found: dict[str, dict[int, Samples]] = {}
         for seed in self.seeds(task, part):
             for model, answers in self.record(task, part, seed)["test"].items():

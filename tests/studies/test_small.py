@@ -119,6 +119,7 @@ def test_from_raw_results_to_tables(study, tmp_path):
     verdict = next(r for r in blocks["verdict"].splitlines() if r.startswith("| reasoning"))
     assert verdict.split(" | ")[3] == mean
     assert "`routed`" in blocks["scores"]
+    assert blocks["scores"].count("| `base` (seed 0) |") == 3 == blocks["scores"].count("(seed")
     assert "0.1 MB" in blocks["cost"]  # what both adapters of a task take
     assert made_page(RAW, tmp_path) == blocks
 
@@ -141,6 +142,15 @@ def test_from_packs_to_tables(study, packs, tiny_base_folder, tmp_path):
     again = run("run.py", *arguments, "--minutes", "9", *selected, cache=tmp_path / "cache")
     assert again.returncode == 0
     assert "training" not in again.stderr  # what is done is not done again
+
+
+def test_the_page_is_what_the_raw_results_make(tmp_path):
+    page = tmp_path / "docs" / "findings.md"
+    page.parent.mkdir()
+    page.write_text(PAGE.read_text("utf-8"), encoding="utf-8")
+    found = run("make.py", "--page", page, cache=tmp_path / "cache")
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert page.read_text("utf-8") == PAGE.read_text("utf-8")
 
 
 def test_the_page_has_every_block_and_no_other(study):

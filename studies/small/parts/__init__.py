@@ -14,6 +14,7 @@ from parts.main import inits, main
 from parts.steps import Part
 from parts.tuned import tuned
 from parts.upkeep import upkeep
+from parts.vectors import vectors
 from parts.withheld import withheld
 
 PARTS: Mapping[str, Part] = {
@@ -25,6 +26,7 @@ PARTS: Mapping[str, Part] = {
     "added": added,
     "curves": curves,
     "inits": inits,
+    "vectors": vectors,
     "crossed": crossed,
     "tuned": tuned,
     "from-combined": from_combined,

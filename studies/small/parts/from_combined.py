@@ -72,8 +72,9 @@ def _heldout(study: Study, bench: Bench, task: str, seed: int) -> Iterator[list[
     """Ask what `merge: auto` chooses without a language, and plain TIES."""
     first = record_of(study, task, FROM_COMBINED, study.form.seeds[0])
     picked = heldout_choices([first], auto_names(study.form))
+    record_of(study, task, FROM_COMBINED, seed).note(heldout=picked)
     project = Opened.of(_project(study, task, seed))
-    ask_heldout(study, bench, project, FROM_COMBINED, picked, seed)
+    ask_heldout(study, bench, project, FROM_COMBINED, seed)
     yield from ()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -37,28 +37,24 @@ def heldout(study: Study, bench: Bench) -> Iterator[tuple[str, Step]]:
 
 def _wide(study: Study, bench: Bench, path: Path, seed: int) -> Iterator[list[str]]:
     project = Opened.of(path)
-    record_of(study, project.task, WIDE, seed).note(languages=project.languages)
-    picked: Mapping[str, str] = chosen(study, project.task, study.form.inits[0])["heldout"]
-    ask_heldout(study, bench, project, WIDE, picked, seed)
+    picked = chosen(study, project.task, study.form.inits[0])["heldout"]
+    record_of(study, project.task, WIDE, seed).note(languages=project.languages, heldout=picked)
+    ask_heldout(study, bench, project, WIDE, seed)
     yield from ()
 
 
-def ask_heldout(
-    study: Study, bench: Bench, project: Opened, name: str, picked: Mapping[str, str], seed: int
-) -> None:
-    """Ask the recipes that were chosen without a language, and plain TIES.
+def ask_heldout(study: Study, bench: Bench, project: Opened, name: str, seed: int) -> None:
+    """Ask the recipes that were chosen without a language, as the record has them, and plain TIES.
 
     Args:
         study: the study.
         bench: asks them.
         project: has the adapters and the rows.
         name: by which the raw results have them.
-        picked: the recipes' names, by the language that had no part in the choice.
         seed: of the adapters.
     """
     record = record_of(study, project.task, name, seed)
-    record.note(heldout=dict(picked))
     adapters, ancestor = adapters_of(project, seed)
-    for recipe in dict.fromkeys([*picked.values(), "ties-1"]):
+    for recipe in dict.fromkeys([*record.content["facts"]["heldout"].values(), "ties-1"]):
         make = partial(bench.merged, adapters, study.form.candidates[recipe], seed, ancestor)
         bench.ask(project, record, f"merged:{recipe}", make, on=(project.languages, "test"))

@@ -10,7 +10,7 @@ from bench import Bench, Opened
 from choice import best_of, chosen, dev_scores, finalists, record_of, seeds_of
 from setups import Study
 
-from parts.steps import Step, adapters_of, first_projects, train
+from parts.steps import Step, adapters_of, first_projects, init_project, train
 
 
 def main(study: Study, bench: Bench) -> Iterator[tuple[str, Step]]:
@@ -30,7 +30,7 @@ def inits(study: Study, bench: Bench) -> Iterator[tuple[str, Step]]:
     form, seed = study.form, study.form.seeds[0]
     for init in form.inits[1:]:
         for task in form.tasks:
-            path = study.project(f"{task}-{init}", task, form.languages[task], init=init)
+            path = init_project(study, task, init)
             yield f"inits/{task}-{init}: train", partial(train, path)
             for split, measure in (("dev", _dev), ("test", _test)):
                 yield f"inits/{task}-{init}: {split}", partial(measure, study, bench, path, seed)

@@ -36,6 +36,14 @@ def first_projects(study: Study) -> dict[str, Path]:
     }
 
 
+def init_project(study: Study, task: str, init: str) -> Path:
+    """Write a task's project with an initialization, and return it."""
+    form = study.form
+    if init == form.inits[0]:
+        return first_projects(study)[task]
+    return study.project(f"{task}-{init}", task, form.languages[task], init=init)
+
+
 def train(path: Path, pinned: Path | None = None) -> Iterator[list[str]]:
     """Train a project's adapters, and its combined model.
 

@@ -16,6 +16,7 @@ from tables.heldout import heldout
 from tables.inits import inits
 from tables.main import choosing, methods, scores, setup, verdict
 from tables.tuned import tuned
+from tables.vectors import vectors
 from tables.withheld import withheld
 
 BLOCKS: Mapping[str, tuple[Callable[[Raw], str], str]] = {
@@ -23,9 +24,10 @@ BLOCKS: Mapping[str, tuple[Callable[[Raw], str], str]] = {
     "verdict": (verdict, "main"),
     "scores": (scores, "main"),
     "choosing": (choosing, "main"),
-    "heldout": (heldout, "main"),
+    "heldout": (heldout, "main --part heldout"),
     "methods": (methods, "main"),
     "inits": (inits, "inits"),
+    "vectors": (vectors, "vectors"),
     "calibrated": (calibrated, "calibrated"),
     "tuned": (tuned, "tuned"),
     "from-combined": (from_combined, "from-combined"),
@@ -35,4 +37,4 @@ BLOCKS: Mapping[str, tuple[Callable[[Raw], str], str]] = {
     "curves": (curves, "curves"),
     "cost": (cost, "upkeep"),
 }
-"""By the page's block: what writes it, and the part whose results it shows."""
+"""By the page's block: what writes it, and the parts whose results it shows."""

@@ -10,20 +10,22 @@ import numpy as np
 from forms import FROM_COMBINED
 from results import Raw
 
-from tables.common import languages_of, table
+from tables.common import first_facts, languages_of, table
 
 
 def cost(raw: Raw) -> str:
     """Return the initial cost and what updates cost, against the combined model."""
     parts = []
-    head = ["task", "all adapters", "the longest", "combined"]
-    if lines := _training_lines(raw, raw.first, "combined"):
-        saved = [*head, "saved with a device each"]
-        parts.append(f"Initial training:\n\n{table(saved, lines, right=True)}")
-    if lines := _training_lines(raw, FROM_COMBINED, "ancestor"):
-        saved = [*head, "an update's training saves"]
+    if lines := [line for task in raw.tasks if (line := _initial_line(raw, task))]:
+        head = [
+            "task", "the ancestor", "all adapters", "the longest", "combined",
+            "saved with a device each", "with one device",
+        ]  # fmt: skip
+        parts.append(f"Initial training:\n\n{table(head, lines, right=True)}")
+    if lines := [line for task in raw.tasks if (line := _from_combined_line(raw, task))]:
+        head = ["task", "combined", "all adapters", "the longest", "an update's training saves"]
         told = "Training from the combined model, which is trained first"
-        parts.append(f"{told}:\n\n{table(saved, lines, right=True)}")
+        parts.append(f"{told}:\n\n{table(head, lines, right=True)}")
     if lines := [line for task in raw.tasks if (line := _serving_line(raw, task))]:
         head = ["task", "adapters in memory", "switching", "identifying a text", "right"]
         told = "Serving routed adapters instead (a merge needs none of it)"
@@ -36,20 +38,33 @@ def cost(raw: Raw) -> str:
     return "\n\n".join(parts)
 
 
-def _training_lines(raw: Raw, part: str, combined: str) -> list[list[str]]:
-    """Return what all adapters of a part took with its first seed, against a combined model."""
-    lines = []
-    for task in raw.tasks:
-        seeds = raw.seeds(task, part)
-        costs = raw.record(task, part, seeds[0])["facts"].get("costs", {}) if seeds else {}
-        own = [_seconds(costs[code]) for code in languages_of(raw, task) if costs.get(code)]
-        if own and costs.get(combined):
-            whole = _seconds(costs[combined])
-            lines.append(
-                [task, *(f"{s:.0f} s" for s in (sum(own), max(own), whole)),
-                 f"{1 - max(own) / whole:.0%}"]
-            )  # fmt: skip
-    return lines
+def _initial_line(raw: Raw, task: str) -> list[str]:
+    """Return what all of a task's first training took, against the combined model's; or nothing."""
+    own, others = _trainings(raw, task, raw.first)
+    if not own or "combined" not in others:
+        return []
+    combined, before = others["combined"], others.get("ancestor", 0.0)
+    saved = [f"{1 - (before + seconds) / combined:.0%}" for seconds in (max(own), sum(own))]
+    cells = [f"{seconds:.0f} s" if seconds else "" for seconds in (before, sum(own), max(own))]
+    return [task, *cells, f"{combined:.0f} s", *saved]
+
+
+def _from_combined_line(raw: Raw, task: str) -> list[str]:
+    """Return what the adapters took that go on from the combined model, against it; or nothing."""
+    own, others = _trainings(raw, task, FROM_COMBINED)
+    if not own or "ancestor" not in others:
+        return []
+    combined = others["ancestor"]
+    cells = [f"{seconds:.0f} s" for seconds in (combined, sum(own), max(own))]
+    return [task, *cells, f"{1 - max(own) / combined:.0%}"]
+
+
+def _trainings(raw: Raw, task: str, part: str) -> tuple[list[float], dict[str, float]]:
+    """Return the seconds of a part's first seed: of each language's adapter, and of the others."""
+    costs = first_facts(raw, task, part).get("costs", {})
+    seconds = {name: _seconds(cost) for name, cost in costs.items() if cost}
+    own = [seconds.pop(code) for code in languages_of(raw, task) if code in seconds]
+    return own, seconds
 
 
 def _serving_line(raw: Raw, task: str) -> list[str]:

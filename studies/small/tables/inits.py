@@ -7,6 +7,8 @@ from results import Raw
 
 from tables.common import difference_of, models_of, table
 
+_COMBINED = ("combined", "combined-tuned")
+
 
 def inits(raw: Raw) -> str:
     """Return what adapters start from: scores of the first seed, by initialization."""
@@ -15,8 +17,8 @@ def inits(raw: Raw) -> str:
         first = raw.seeds(task)[0]
         for part in dict.fromkeys((raw.first, "shared", "separate", "ancestor")):
             models = models_of(raw, task, part)
-            if combined := models_of(raw, task).get("combined"):
-                models["combined"] = combined
+            others = models_of(raw, task)
+            models |= {name: others[name] for name in _COMBINED if name in others}
             models = {name: {first: runs[first]} for name, runs in models.items() if first in runs}
             if not models or not (picked := raw.record(task, part, first)["facts"].get("chosen")):
                 continue
@@ -25,12 +27,13 @@ def inits(raw: Raw) -> str:
             for name in (f"merged:{picked['mean']}", "merged:ties-1", "merged:mean", "ancestor"):
                 value = f"{drawn[name].mean.observed:.1f}" if name in drawn else ""
                 cells.append(value)
-            against = difference_of(drawn, f"merged:{picked['mean']}", "combined")
-            lines.append([task, part, f"`{picked['mean']}`", *cells, against])
+            ours = f"merged:{picked['mean']}"
+            against = [difference_of(drawn, ours, combined) for combined in _COMBINED]
+            lines.append([task, part, f"`{picked['mean']}`", *cells, *against])
     if not any(line[1] != raw.first for line in lines):
         return ""
     head = [
         "task", "init", "chosen on dev", "chosen", "TIES", "mean", "ancestor alone",
-        "chosen minus combined (95%)",
+        "chosen minus combined (95%)", "minus combined tuned (95%)",
     ]  # fmt: skip
     return table(head, lines)

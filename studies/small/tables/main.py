@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -80,6 +80,7 @@ def verdict(raw: Raw) -> str:
                 f"{kept.value:.1f}% ({bounds(kept)})",
                 lost_languages(merged, combined),
                 difference_of(drawn, ours, "best-single"),
+                against(raw, task, ours, "routed"),
                 against(raw, task, ours, "ancestor"),
                 against(raw, task, ours, "combined-tuned"),
             ]
@@ -88,7 +89,7 @@ def verdict(raw: Raw) -> str:
         "task", "recipe", "merged", "combined", "difference (95%)",
         f"one-sided 95% bound; above {MARGIN:g}?", "keeps (95%)",
         f"languages under {LEAST_RETENTION:g}%", "minus best-single (95%)",
-        "minus the ancestor alone (95%)", "minus combined tuned (95%)",
+        "minus routed (95%)", "minus the ancestor alone (95%)", "minus combined tuned (95%)",
     ]  # fmt: skip
     return with_left_out(table(head, lines) if lines else "", raw, tested_tasks(raw))
 
@@ -100,10 +101,10 @@ def scores(raw: Raw) -> str:
         if not (models := without_learned(models_of(raw, task))):
             continue
         languages, drawn = languages_of(raw, task), draw(models)
-        seeds = max(len(runs) for runs in models.values())
+        seeds = raw.seeds(task)
         lines = [
             [
-                f"`{model}`",
+                f"`{model}`{_only(models[model], seeds)}",
                 *(f"{value.observed:.1f}" for value in drawn[model].by_language.values()),
                 f"{drawn[model].mean.observed:.1f}",
                 bounds(drawn[model].mean.interval()),
@@ -112,7 +113,9 @@ def scores(raw: Raw) -> str:
             for model in sorted(models, key=_rank)
         ]
         head = ["model", *sorted(languages), "mean", "95%", "minus combined (95%)"]
-        of_seeds = f"{seeds} seeds" if seeds > 1 else "one seed, whose chance no interval covers"
+        of_seeds = (
+            f"{len(seeds)} seeds" if len(seeds) > 1 else "one seed, whose chance no interval covers"
+        )
         parts.append(f"**{task}**: {METRICS[task]}; {of_seeds}\n\n{table(head, lines, right=True)}")
     return with_left_out("\n\n".join(parts), raw, [t for t in raw.tasks if models_of(raw, t)])
 
@@ -121,24 +124,31 @@ def choosing(raw: Raw) -> str:
     """Return what choosing on dev was worth: dev and test scores of what it chose."""
     lines = []
     for task in tested_tasks(raw):
-        models = without_learned(models_of(raw, task))
-        tested = [name for name in models if name.startswith("merged:")]
-        test = {name: drawn.mean.observed for name, drawn in draw(models).items()}
-        dev = {name: dev_mean(raw, task, name) for name in tested}
-        chosen, best = f"merged:{chosen_of(raw, task)['mean']}", max(tested, key=test.__getitem__)
+        chosen, models = f"merged:{chosen_of(raw, task)['mean']}", models_of(raw, task)
+        alike = {
+            name: runs
+            for name, runs in without_learned(models).items()
+            if name.startswith("merged:") and runs.keys() == models[chosen].keys()
+        }
+        test = {name: drawn.mean.observed for name, drawn in draw(alike).items()}
+        dev = {name: dev_mean(raw, task, name) for name in alike}
+        gaps = {name: test[name] - dev[name] for name in alike}
+        best = max(alike, key=test.__getitem__)
         lines.append(
             [
                 task,
                 f"`{chosen.removeprefix('merged:')}`",
                 f"{dev[chosen]:.1f}",
                 f"{test[chosen]:.1f}",
-                f"{test[chosen] - dev[chosen]:+.1f}",
-                f"{np.mean([test[name] - dev[name] for name in tested]):+.1f}",
+                f"{gaps[chosen]:+.1f}",
+                f"{np.mean([*gaps.values()]):+.1f}",
+                f"{gaps[chosen] - np.mean([*gaps.values()]):+.1f}",
                 f"`{best.removeprefix('merged:')}` {test[best]:.1f}",
             ]
         )
     head = [
-        "task", "chosen on dev", "dev", "test", "its gap", "gap of all tested", "best of test"
+        "task", "chosen on dev", "dev", "test", "its gap", "gap of all tested",
+        "price of choosing", "best of test",
     ]  # fmt: skip
     return with_left_out(table(head, lines) if lines else "", raw, tested_tasks(raw))
 
@@ -166,6 +176,12 @@ def methods(raw: Raw) -> str:
 
 def _rank(model: str) -> tuple[int, str]:
     return (_ORDER.index(model) if model in _ORDER else len(_ORDER), model)
+
+
+def _only(runs: Mapping[int, Any], seeds: Sequence[int]) -> str:
+    """Say with which seeds a model was asked where these are not all."""
+    some = ", ".join(map(str, sorted(runs)))
+    return "" if len(runs) == len(seeds) else f" (seed{'s' if len(runs) > 1 else ''} {some})"
 
 
 def _method(recipe: Mapping[str, Any]) -> str:
