@@ -116,6 +116,32 @@ def test_mistakes_in_other_sections(tmp_path: Path, addition: str, expected: str
     assert expected in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("recipe", "weights", "protect"),
+    [
+        ("{method: linear, weights: {de: 0}}", (1.0, 0.0), None),
+        ("{method: linear, weights: {}}", (1.0, 1.0), None),
+        ("{method: ties, protect: {de: 0.1}}", None, (0.0, 0.1)),
+        ("{method: ties, protect: {de: 0}, slack: 0.1}", None, None),
+    ],
+)
+def test_languages_that_a_recipe_does_not_name_count_as_usual(
+    tmp_path: Path, recipe: str, weights: tuple[float, ...] | None, protect: object
+) -> None:
+    project = load(tmp_path, MINIMAL + f"merge: {{a: {recipe}}}\n")
+
+    checked = project.merge["a"].checked(list(project.languages))
+    assert (checked.weights, checked.protect) == (weights, protect)
+
+
+@pytest.mark.parametrize("weights", ["{en: 0, de: 0}", "{de: -1}"])
+def test_weights_of_all_languages_are_judged_together(tmp_path: Path, weights: str) -> None:
+    with pytest.raises(ProjectError, match=r"merge\.a: linear: the weights add up to 0") as caught:
+        load(tmp_path, MINIMAL + f"merge: {{a: {{method: linear, weights: {weights}}}}}\n")
+
+    assert len(str(caught.value).splitlines()) == 1
+
+
 def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
     with pytest.raises(ProjectError) as caught:
         load(tmp_path, MINIMAL + "train: {max_length: -1}\nadapter: {r: x}\n")

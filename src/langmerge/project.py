@@ -137,6 +137,9 @@ class RecipeSettings(BaseModel):
     def checked(self, languages: Sequence[str] = (), seed: int = 0) -> Recipe:
         """Return the complete recipe for adapters in the order of `languages`.
 
+        Without them the languages that the recipe names stand for all, and only what the others
+        cannot change is checked.
+
         Raises:
             MergeError: if the method, a parameter or a weight is wrong.
         """
@@ -326,6 +329,7 @@ class Project(Settings):
             for key, given in (("weights", recipe.weights), ("protect", recipe.protect)):
                 known = given if isinstance(given, Mapping) else {}
                 _check_known(known, self.languages, f"merge.{name}.{key}", "language")
+            _check_merge(f"merge.{name}", recipe, tuple(self.languages))
             self._has_dev_for_weights(name)
         _check_known([self.released_recipe], self.merge, "release.recipe", "recipe")
         return self
@@ -488,6 +492,14 @@ def _check_known(given: Any, known: Any, where: str, what: str) -> None:
                 f"{where}: unknown {what} '{name}'{did_you_mean(name, known)}"
                 f" (known: {', '.join(known)})"
             )
+
+
+def _check_merge(where: str, recipe: RecipeSettings, languages: Sequence[str]) -> None:
+    """Raise if a recipe does not fit the languages: weights of all of them are known only here."""
+    try:
+        recipe.checked(languages)
+    except MergeError as error:
+        raise ValueError(f"{where}: {error}") from None
 
 
 def _check_override(where: str, section: type[Settings], overrides: Mapping[str, Any]) -> None:

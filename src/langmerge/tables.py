@@ -98,6 +98,23 @@ def matrix_table(found: Results, task: str) -> TextTable | None:
     )
 
 
+def routing_notes(found: Results, task: str) -> Iterator[str]:
+    """Yield what serving routed adapters takes, and how often the language was identified."""
+    routed = [s for s in found.scores if s.task == task and s.routing is not None]
+    if not routed:
+        return
+    rows = sum(score.n for score in routed)
+    right = sum(s.routing.languages.get(s.language, 0) for s in routed if s.routing)
+    taken = [score.routing for score in routed if score.routing is not None]
+    yield (
+        f"{ROUTED}: {len(found.languages)} adapters in memory, "
+        f"{max(each.adapter_bytes for each in taken) / 1e6:.1f} MB; "
+        f"{1000 * fmean(each.switch_seconds for each in taken):.0f} ms to switch, "
+        f"{1000 * fmean(each.identify_seconds for each in taken):.1f} ms to identify a text's "
+        f"language, right for {100 * right / rows:.1f}% of rows ({taken[0].identifier})"
+    )
+
+
 def _difference(compared: Comparison, confidence: float) -> str:
     """Return a comparison as a line: difference, what was kept, what could be seen, languages."""
     start = f"{compared.model} minus {compared.against}: {compared.difference:+.1f}"
@@ -176,23 +193,6 @@ def _joint(job: JobCost) -> str | None:
     return next((model for model in JOINT if f"/{model}/" in job.id), None)
 
 
-def _routing_notes(found: Results, task: str) -> Iterator[str]:
-    """Yield what serving routed adapters takes, and how often the language was identified."""
-    routed = [s for s in found.scores if s.task == task and s.routing is not None]
-    if not routed:
-        return
-    rows = sum(score.n for score in routed)
-    right = sum(s.routing.languages.get(s.language, 0) for s in routed if s.routing)
-    taken = [score.routing for score in routed if score.routing is not None]
-    yield (
-        f"{ROUTED}: {len(found.languages)} adapters in memory, "
-        f"{max(each.adapter_bytes for each in taken) / 1e6:.1f} MB; "
-        f"{1000 * fmean(each.switch_seconds for each in taken):.0f} ms to switch, "
-        f"{1000 * fmean(each.identify_seconds for each in taken):.1f} ms to identify a text's "
-        f"language, right for {100 * right / rows:.1f}% of rows ({taken[0].identifier})"
-    )
-
-
 def _label_notes(found: Results, task: str) -> Iterator[str]:
     """Yield which labels merged models never answer: what a mean over languages can hide."""
     never: dict[tuple[str, str], set[str]] = defaultdict(set)
@@ -243,7 +243,7 @@ def _notes(found: Results, task: str) -> Iterator[str]:
     for compared in found.comparisons:
         if compared.task == task:
             yield _difference(compared, found.confidence)
-    yield from _routing_notes(found, task)
+    yield from routing_notes(found, task)
     yield from _label_notes(found, task)
     yield from _signature_notes(found, task)
     failed = [job.id for job in found.jobs if job.outcome in ("failed", "skipped")]

@@ -34,3 +34,14 @@ def test_resamples_are_treated_as_the_observed_values(name):
     found = objective.of(UNITS, draws, 40)
     one_by_one = [float(objective.of(UNITS, draws[:, i], 40)) for i in range(3)]
     np.testing.assert_allclose(found, one_by_one)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["mean", "worst-language", "retention", "size"])
+def test_a_resample_without_rows_is_no_cause_for_a_warning(name):
+    objective = Objective(name, dict.fromkeys(UNITS, 90.0), adapter_size=10)
+    no_german, nothing = SCORES.copy(), np.full(4, np.nan)
+    no_german[[0, 2]] = np.nan
+    found = objective.of(UNITS, np.stack([SCORES, no_german, nothing], axis=1))
+    assert np.isfinite(found[:2]).all()
+    assert np.isnan(found[2])

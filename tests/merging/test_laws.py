@@ -78,6 +78,27 @@ def test_only_the_ratios_of_weights_matter(name, seed, factor):
     assert_same(merge(adapters, name, weights=weights), merge(adapters, name, weights=scaled))
 
 
+# Methods that take a weight of 0; TSV-M gives the adapter its share of the ranks all the same.
+LEAVING_OUT = [m.name for m in methods() if m.weights != "positive" and m.name != "tsv_m"]
+
+
+@few
+@given(seed=seeds)
+@pytest.mark.parametrize("name", LEAVING_OUT)
+def test_weight_zero_leaves_an_adapter_out(name, seed):
+    adapters = [toy(seed + i) for i in range(3)]
+    assert_same(merge(adapters, name, weights=[1, 2, 0]), merge(adapters[:2], name, weights=[1, 2]))
+
+
+@few
+@given(seed=seeds)
+def test_a_tiny_weight_leaves_an_adapter_out_of_ties_that_trims_nothing(seed):
+    adapters = [toy(seed + i) for i in range(3)]
+    found = deltas(merge(adapters, "ties", weights=[1, 1, 0.0001]))
+    for module, without in deltas(merge(adapters[:2], "ties")).items():
+        assert np.linalg.norm(found[module] - without) < 0.001 * np.linalg.norm(without)
+
+
 @few
 @given(seed=seeds, weights=st.lists(st.floats(0.1, 5.0), min_size=3, max_size=3))
 def test_a_weighted_sum_is_the_same_in_every_space(seed, weights):

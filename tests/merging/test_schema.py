@@ -101,6 +101,14 @@ def test_zero_sum_weights_add_up_where_nothing_divides():
     check_recipe("dare_linear", {"weights": [1, -1], "normalize": False})
 
 
+def test_the_sum_of_weights_is_not_judged_before_all_are_known():
+    check_recipe("linear", {"weights": [0]})
+    with pytest.raises(MergeError, match="the weights add up to 0"):
+        check_recipe("linear", {"weights": [0]}, n_adapters=1)
+    with pytest.raises(MergeError, match="weight 0 is not positive"):
+        check_recipe("ties", {"weights": [0]})
+
+
 def test_every_method_says_what_it_is():
     for info in methods():
         assert info.summary

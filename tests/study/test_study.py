@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from projects import make_project, rows, write_rows
+from projects import add_routed, make_project, rows, write_rows
 from typer.testing import CliRunner
 
 from langmerge.cli import app
@@ -311,6 +311,19 @@ def test_the_verb_writes_a_report(source):
         assert path.exists()
     again = CliRunner().invoke(app, ["study", str(study), "--report", "--json"])
     assert json.loads(again.stdout)["groups"][0]["about"]["languages"] == "two"
+
+
+def test_what_routing_takes_is_told_beside_its_scores(source):
+    study = write_study(source, tasks=["classification"], languages={"two": ["de", "en"]})
+    plan = plan_study(load_study(study))
+    run_study(plan)
+    (group,) = plan.groups
+    record = read_record(plan, group)
+    assert record is not None
+    add_routed(record["results"])
+    record_path(plan, group).write_text(json.dumps(record))
+    told = "routed: 2 adapters in memory, 2.5 MB; 30 ms to switch"
+    assert told in write_report(plan.study.folder).read_text()
 
 
 def test_a_cell_that_fails_is_named_and_the_others_go_on(source):

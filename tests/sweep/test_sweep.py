@@ -20,13 +20,19 @@ from langmerge.errors import ProjectError, UserError
 from langmerge.report import gather
 from langmerge.report.sections.sweep import curves
 from langmerge.sweep import project_file
-from langmerge.sweep.evidence import comments
+from langmerge.sweep.evidence import caution, comments
 from langmerge.sweep.ground import Ground, open_ground
-from langmerge.sweep.record import Counts, Row, Sweep
+from langmerge.sweep.record import Bounds, Counts, Row, Sweep
 from langmerge.sweep.run import Request, sweep
 from langmerge.workspace import open_workspace
 
 REQUEST = Request(methods=("ties", "linear"), densities=(0.1, 1.0))
+MADE = {
+    "created": "", "objective": "mean", "metrics": {}, "languages": ["de", "en"],
+    "rows_per_language": {}, "confidence": 0.95, "risk": 0.05,
+    "counts": Counts(measured=2, stopped=0, failed=0), "seconds": 0.0, "adapters": {},
+    "data": {}, "base": {},
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +60,7 @@ def ground_of(project: Path) -> Ground:
 
 def test_the_winner_is_written_and_the_next_run_merges_by_it(project, capsys):
     found = sweep_project(project, REQUEST)
+    assert ("Not shown to be better" in capsys.readouterr().out) == (caution(found) is not None)
     assert found.winner.value == max(row.value for row in found.rows if row.share == 1.0)
     assert found.rows[0].name == "ties"  # the current recipe leads the table
     assert found.improves
@@ -278,15 +285,27 @@ def test_installed_methods_are_part_of_the_key(project, monkeypatch):
     assert len(keys) == 3
 
 
+@pytest.mark.parametrize(
+    ("gain", "expected"),
+    [
+        (Bounds(value=0.8, low=-0.3, high=1.9), "+0.8 (-0.3 to +1.9)"),
+        (Bounds(value=0.8, low=0.0, high=1.9), "+0.8 (+0.0 to +1.9)"),
+        (Bounds(value=0.8, low=None, high=None), "+0.8"),
+        (Bounds(value=0.8, low=0.1, high=1.9), None),
+    ],
+)
+def test_a_gain_that_may_be_none_is_told(gain, expected):
+    current = Row(label="ties density=0.3333", recipe={"method": "ties", "density": 1 / 3})
+    winner = Row(label="linear", recipe={"method": "linear"}, against_current=gain)
+    found = Sweep(**MADE, current=current.label, winner=winner, rows=[current, winner])
+    told = expected and f"Not shown to be better than ties density=0.3333: {expected} on dev."
+    assert caution(found) == told
+
+
 def test_a_winner_that_only_rounding_makes_alike_improves():
     current = Row(label="ties density=0.3333", recipe={"method": "ties", "density": 1 / 3})
     close = current.model_copy(update={"recipe": {"method": "ties", "density": 0.3333}})
     alike = Row(label="TIES", recipe={"method": "TIES", "density": 1 / 3, "space": "dense"})
-    made = {
-        "created": "", "objective": "mean", "metrics": {}, "languages": ["de", "en"],
-        "rows_per_language": {}, "confidence": 0.95, "risk": 0.05, "current": current.label,
-        "counts": Counts(measured=2, stopped=0, failed=0), "seconds": 0.0, "adapters": {},
-        "data": {}, "base": {},
-    }  # fmt: skip
+    made = {**MADE, "current": current.label}
     assert Sweep(**made, winner=close, rows=[current, close]).improves
     assert not Sweep(**made, winner=alike, rows=[current, alike]).improves

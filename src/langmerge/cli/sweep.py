@@ -226,7 +226,7 @@ def _refuse(given: Mapping[str, object], beside: str, reason: str) -> None:
 
 def _write(ground: Ground, found: Sweep, name: str, dry_run: bool) -> list[str]:
     """Write the evidence, and the winner unless it is there; return what to tell of it."""
-    from langmerge.sweep.evidence import comments, save_evidence
+    from langmerge.sweep.evidence import caution, comments, save_evidence
     from langmerge.sweep.project_file import write_recipe
 
     project, store = ground.workspace.project, ground.workspace.store
@@ -247,9 +247,10 @@ def _write(ground: Ground, found: Sweep, name: str, dry_run: bool) -> list[str]:
         show_warnings(
             [f"release.recipe is {project.release.recipe}; set it to {name} to release the winner"]
         )
+    done = f"Wrote the winner to {project.path.name}: `langmerge run`."
     if dry_run:
-        return [diff.rstrip(), "", "Nothing is written (--dry-run)."]
-    return [diff.rstrip(), "", f"Wrote the winner to {project.path.name}: `langmerge run`."]
+        done = "Nothing is written (--dry-run)."
+    return [diff.rstrip(), "", *filter(None, [caution(found)]), done]
 
 
 @contextmanager

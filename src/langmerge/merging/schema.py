@@ -108,7 +108,8 @@ def check_recipe(
             `seed`, `layer_scales`, `protect` and `slack`.
             `lambda` and `lambda_` are the same; None stands for the default. `profile` takes the
             defaults from another tool (see `profiles`).
-        n_adapters: how many adapters will be merged, where that is known.
+        n_adapters: how many adapters will be merged, where that is known; without it there may be
+            more weights than these, and their sum is not judged.
 
     Raises:
         MergeError: for an unknown method or key, a wrong type, a value out of bounds, or weights
@@ -162,8 +163,8 @@ def _checked_weights(
             raise MergeError(f"{info.name}: weight {weight!r} is not finite")
         if info.weights == "positive" and weight <= 0:
             raise MergeError(
-                f"{info.name}: weight {weight:g} is not positive; its weights vote on signs, leave "
-                "an adapter out instead of weighting it 0"
+                f"{info.name}: weight {weight:g} is not positive, and its weights vote on signs; "
+                "leave the adapter out, or take linear, where weight 0 does so"
             )
     if n_adapters is not None and len(weights) != n_adapters:
         raise MergeError(
@@ -171,7 +172,8 @@ def _checked_weights(
             "expected one per adapter"
         )
     divides = info.weights == "nonzero-sum" and given.get("normalize", True)
-    if divides and abs(math.fsum(weights)) <= 1e-9 * math.fsum(map(abs, weights)):
+    is_whole = n_adapters is not None
+    if is_whole and divides and abs(math.fsum(weights)) <= 1e-9 * math.fsum(map(abs, weights)):
         raise MergeError(
             f"{info.name}: the weights add up to 0, and it divides by their sum; "
             "use task_arithmetic to subtract adapters"

@@ -11,7 +11,7 @@ from typing import Any
 from langmerge.files import write_atomically
 from langmerge.plan.graph import COMBINED, merged
 from langmerge.results import Average, Comparison, Results
-from langmerge.tables import METRIC_NAMES, TextTable, interval
+from langmerge.tables import METRIC_NAMES, TextTable, interval, routing_notes
 
 REPORT_FILE = "report.md"
 
@@ -138,6 +138,7 @@ def _details(record: Mapping[str, Any]) -> TextTable:
         rows.append((average.model, *cells, f"{mean.value:.1f}", interval(mean)))
     chosen = record.get("recipes") or {}
     notes = [f"{name}: {json.dumps(recipe)}" for name, recipe in chosen.items()]
+    notes += routing_notes(results, task)
     trained = sum(job.seconds or 0 for job in results.jobs if job.kind == "train")
     notes.append(f"Seeds {', '.join(map(str, record['seeds']))}; training took {trained:.0f} s.")
     return TextTable(

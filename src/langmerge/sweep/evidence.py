@@ -60,6 +60,15 @@ def comments(found: Sweep, evidence: Path, folder: Path) -> list[str]:
     ]
 
 
+def caution(found: Sweep) -> str | None:
+    """Return what to say where the winner's gain over the current recipe may be none."""
+    gain = found.winner.against_current
+    assert gain is not None
+    if gain.low is not None and gain.low > 0:
+        return None
+    return f"Not shown to be better than {found.current}: {bounds(gain, '+.1f')} on dev."
+
+
 def bounds(found: Bounds, form: str = ".1f") -> str:
     """Return a value with its interval as text: `86.9 (81.7 to 91.0)`."""
     value = format(found.value, form)

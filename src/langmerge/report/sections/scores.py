@@ -26,7 +26,7 @@ from langmerge.report.figures.intervals import panels
 from langmerge.report.sections.sweep import curves as curves_of_sweep
 from langmerge.report.verdict import p_value
 from langmerge.results import Average, Difference
-from langmerge.tables import METRIC_NAMES
+from langmerge.tables import METRIC_NAMES, routing_notes
 
 MEAN = "mean"
 
@@ -164,6 +164,7 @@ def _notes(report: Report, task: str, models: list[str]) -> Iterator[str]:
     ]
     if missing:
         yield f"Not measured: {', '.join(missing)}."
+    yield from routing_notes(report.results, task)
     metric = report.results.primary_metrics[task]
     signatures: dict[str, dict[str, None]] = defaultdict(dict)
     for score in scores:
