@@ -147,6 +147,14 @@ def test_robust_merge_without_pruning_is_the_mean_whatever_the_ranks(adapters):
     check(merged, adapters, lambda d: oracles.linear(d, WEIGHTS))
 
 
+def test_robust_merge_where_all_of_a_rank_is_pruned(adapters):
+    """At so low a density a row of A has nothing left: it adds nothing, and no infinity."""
+    low = merge(adapters, "robust_merge", density=0.05, weights=WEIGHTS)
+    for module, found in deltas(low).items():
+        assert np.isfinite(found).all(), module
+        assert np.abs(found).max() < 100 * max(np.abs(deltas(a)[module]).max() for a in adapters)
+
+
 @pytest.mark.parametrize("ridge", [1e-3, 0.1, 10.0])
 def test_wudi_ridge(adapters, ridge):
     merged = merge(adapters, "wudi_ridge", ridge=ridge, weights=WEIGHTS, lambda_=0.9)

@@ -52,7 +52,7 @@ def _merged(
     pruned, scales = [], []
     for vector in vectors:
         a = _largest(vector.a, density)
-        s = _raised(vector.a.abs().sum(1) / _at_least_tiny(a.abs().sum(1)), raised)
+        s = _raised(_lost(vector.a, a), raised)
         total[: len(s)] += vector.weight * (s - 1.0)
         pruned.append((_largest(vector.b, density), a))
         scales.append(vector.weight * s)
@@ -77,7 +77,7 @@ def _raised(scales: Tensor, share: float) -> Tensor:
     return scales.clamp_min(ordered[min(int(share * len(ordered)), len(ordered) - 1)])
 
 
-def _at_least_tiny(sizes: Tensor) -> Tensor:
-    import torch
-
-    return sizes.clamp_min(torch.finfo(sizes.dtype).tiny)
+def _lost(whole: Tensor, left: Tensor) -> Tensor:
+    """Return by how much each rank shrank; 1 where nothing is left that a scale could make up."""
+    size = left.abs().sum(1)
+    return (whole.abs().sum(1) / size).where(size > 0, 1.0)
