@@ -74,6 +74,7 @@ class Form:
         seeds: of the first initialization; the first is also that of all other parts.
         candidates: the recipes among which dev chooses.
         init_candidates: likewise, for the other initializations; some of the candidates.
+        survey: further recipes, asked on dev with the first seed when all is chosen.
         finalists: how many of the best with the first seed are asked with the others, too.
         test_recipes: at most so many recipes are ever measured on test.
         adapter: LoRA settings.
@@ -117,6 +118,7 @@ class Form:
         default_factory=lambda: {"learning_rate": 2e-4, "num_train_epochs": 1}
     )
     references: Mapping[str, Recipe] = field(default_factory=lambda: REFERENCES)
+    survey: Mapping[str, Recipe] = field(default_factory=dict)
     inits: tuple[str, ...] = ("shared", "separate", "ancestor")
     languages: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: TASK_LANGUAGES)
 
@@ -174,6 +176,29 @@ def _fewer() -> dict[str, Recipe]:
     )  # fmt: skip
     few = _few()
     return {name: few[name] for name in names}
+
+
+def _survey() -> dict[str, Recipe]:
+    """Return every family, by density, at the usual scale, and some at half of it."""
+    scales = (1.0, 0.5)
+    found = _grid("mean", "linear", (1.0, 0.5, 2.0)) | {"ta-0.4": REFERENCES["ta-0.4"]}
+    for p in (0.1, 0.2, 0.3, 0.5, 0.8, 1.0):
+        found |= _grid(f"ties-{p:g}", "ties", scales if p in {0.2, 1.0} else (1.0,), density=p)
+    for p in (0.2, 0.5, 0.8):
+        found |= _grid(f"dare-ties-{p:g}", "dare_ties", (1.0,), density=p)
+    for p in (0.5, 0.8):
+        found |= _grid(f"dare-linear-{p:g}", "dare_linear", (1.0,), density=p)
+    for p in (0.2, 0.5, 1.0):
+        found |= _grid(f"knots-ties-{p:g}", "knots_ties", (1.0,), density=p)
+    found |= _grid("core-ties-1", "ties", scales, density=1.0, space="core")
+    found |= _grid("della-0.7", "della", scales, density=0.7)
+    found |= _grid("breadcrumbs", "breadcrumbs", scales, density=0.85)
+    for name, method in (("sce", "sce"), ("robust", "robust_merge"), ("ctm", "compress_merge")):
+        found |= _grid(name, method, scales)
+    for name, method in (("pico", "pico"), ("svc", "svc"), ("tsv-m", "tsv_m")):
+        found |= _grid(name, method, scales)
+    found |= _grid("iso-c", "iso_c", (0.7, 0.5)) | _grid("stock", "model_stock", (1.0, 2.0))
+    return found | _grid("wudi", "wudi_ridge", (1.0,))
 
 
 def _many() -> dict[str, Recipe]:
@@ -252,6 +277,7 @@ FORMS: Mapping[str, Form] = {
             name: _fewer()[name]
             for name in ("ties-1", "ties-1-x1.5", "mean", "mean-x0.5", "mean-x2", "iso-c-x0.5")
         },
+        survey=_survey(),
         finalists=1,
         test_recipes=4,
         adapter={"r": 16, "lora_alpha": 32},
@@ -288,6 +314,7 @@ FORMS: Mapping[str, Form] = {
         seeds=(0, 1),
         candidates={**REFERENCES, **_grid("svc", "svc", (1.0,))},
         init_candidates=REFERENCES,
+        survey=_grid("ties-0.5", "ties", (1.0,), density=0.5) | _grid("sce", "sce", (1.0,)),
         finalists=2,
         test_recipes=12,
         adapter={"r": 4, "lora_alpha": 8},

@@ -12,6 +12,7 @@ from parts.from_combined import from_combined
 from parts.heldout import heldout
 from parts.main import inits, main
 from parts.steps import Part
+from parts.survey import survey
 from parts.tuned import tuned
 from parts.upkeep import upkeep
 from parts.vectors import vectors
@@ -20,6 +21,7 @@ from parts.withheld import withheld
 PARTS: Mapping[str, Part] = {
     "main": main,
     "heldout": heldout,
+    "survey": survey,
     "calibrated": calibrated,
     "withheld": withheld,
     "upkeep": upkeep,

@@ -14,7 +14,8 @@ from tables.curves import curves
 from tables.from_combined import from_combined
 from tables.heldout import heldout
 from tables.inits import inits
-from tables.main import choosing, methods, scores, setup, verdict
+from tables.main import choosing, scores, setup, verdict
+from tables.methods import methods
 from tables.tuned import tuned
 from tables.vectors import vectors
 from tables.withheld import withheld
@@ -25,7 +26,7 @@ BLOCKS: Mapping[str, tuple[Callable[[Raw], str], str]] = {
     "scores": (scores, "main"),
     "choosing": (choosing, "main"),
     "heldout": (heldout, "main --part heldout"),
-    "methods": (methods, "main"),
+    "methods": (methods, "main --part survey"),
     "inits": (inits, "inits"),
     "vectors": (vectors, "vectors"),
     "calibrated": (calibrated, "calibrated"),

@@ -10,7 +10,7 @@ from forms import METRICS
 from intervals import draw
 from results import Raw
 
-from tables.calibrated import LEARNED, without_learned
+from tables.calibrated import without_learned
 from tables.common import (
     LEAST_RETENTION,
     MARGIN,
@@ -153,27 +153,6 @@ def choosing(raw: Raw) -> str:
     return with_left_out(table(head, lines) if lines else "", raw, tested_tasks(raw))
 
 
-def methods(raw: Raw) -> str:
-    """Return the best dev score of every method with the first seed, which sees all of them."""
-    found: dict[str, dict[str, tuple[float, str]]] = {}
-    for task in raw.tasks:
-        record, languages = raw.record(task, raw.first, raw.seeds(task)[0]), languages_of(raw, task)
-        for name, recipe in record["recipes"].items():
-            scores = record["dev"].get(f"merged:{name}", {})
-            if f"merged:{name}" in LEARNED:
-                continue
-            if languages and scores.keys() == set(languages):
-                method = _method(recipe)
-                score = (float(np.mean([*scores.values()])), name)
-                of_method = found.setdefault(method, {})
-                of_method[task] = max(of_method.get(task, (-1.0, "")), score)
-    lines = [
-        [f"`{method}`", *(_cell(of_method.get(task)) for task in raw.tasks)]
-        for method, of_method in sorted(found.items())
-    ]
-    return table(["method", *raw.tasks], lines) if lines else ""
-
-
 def _rank(model: str) -> tuple[int, str]:
     return (_ORDER.index(model) if model in _ORDER else len(_ORDER), model)
 
@@ -182,11 +161,3 @@ def _only(runs: Mapping[int, Any], seeds: Sequence[int]) -> str:
     """Say with which seeds a model was asked where these are not all."""
     some = ", ".join(map(str, sorted(runs)))
     return "" if len(runs) == len(seeds) else f" (seed{'s' if len(runs) > 1 else ''} {some})"
-
-
-def _method(recipe: Mapping[str, Any]) -> str:
-    return recipe["method"] + (f" in {recipe['space']}" if "space" in recipe else "")
-
-
-def _cell(score: tuple[float, str] | None) -> str:
-    return "" if score is None else f"{score[0]:.1f} (`{score[1]}`)"
