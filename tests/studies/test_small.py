@@ -298,12 +298,14 @@ def test_tables_of_made_up_results(study, tmp_path):
         path.write_text(json.dumps(record))
     tables, results = study("tables"), study("results")
     made = results.Raw(raw)
-    verdict = tables.verdict(made).splitlines()[-1].split(" | ")
+    of_task = [r for r in tables.verdict(made).splitlines() if r.startswith("| sentiment")]
+    verdict = of_task[0].removesuffix(" |").split(" | ")
     assert verdict[1:4] == ["`mean`", "87.5", "90.0"]
     # Five of 100 rows: 2 to 10 of them in nearly all draws, halved by the other language.
     assert verdict[4] == "-2.5 (-5.0 to -0.5)"
     assert verdict[5].endswith("no")
     assert verdict[6].startswith("97.2%")
+    assert of_task[1].startswith("| sentiment | +17.5 (+1")  # against best-single, and no other
     # For English left out, auto takes the mean, which has no row more wrong than TIES' 20.
     left = tables.heldout(made).splitlines()[-1]
     assert left.startswith("| sentiment | of the form | 85.0 | 80.0 | +5.0 (+")
