@@ -40,7 +40,7 @@ def calibrated(raw: Raw) -> str:
             )  # fmt: skip
     head = [
         "task", "seeds", "dev: calibrated / chosen", "calibrated", "minus chosen (95%)",
-        "minus combined (95%)", f"one-sided 95% bound; above {MARGIN:g}?",
+        "minus combined (95%)", f"one-sided bound; above {MARGIN:g}?",
         "minus combined tuned (95%)", "three bands minus one (95%), first seed",
         "aligned minus calibrated (95%), first seed",
     ]  # fmt: skip

@@ -69,7 +69,7 @@ def from_combined(raw: Raw) -> str:
         others.append([_MEAN, *_cells(means)])
     head = [
         "task", "test rows", "seeds", "recipe", "merged", "combined, tuned", "difference (95%)",
-        f"one-sided 95% bound; above {MARGIN:g}?", "keeps (95%)",
+        f"one-sided bound; above {MARGIN:g}?", "keeps (95%)",
         f"languages under {LEAST_RETENTION:g}%",
     ]  # fmt: skip
     alternatives = table(["task", *_ALTERNATIVES.values()], others)

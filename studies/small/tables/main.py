@@ -91,7 +91,7 @@ def verdict(raw: Raw) -> str:
         others.append([task, *(against(raw, task, ours, model) for model in _ALTERNATIVES)])
     head = [
         "task", "recipe", "merged", "combined", "difference (95%)",
-        f"one-sided 95% bound; above {MARGIN:g}?", "keeps (95%)",
+        f"one-sided bound; above {MARGIN:g}?", "keeps (95%)",
         f"languages under {LEAST_RETENTION:g}%",
     ]  # fmt: skip
     alternatives = table(["task", *_ALTERNATIVES.values()], others)

@@ -13,7 +13,7 @@ from tables.common import MARGIN, beside, drawn_alike, models_of, points, table,
 
 _TRAINED = {
     "tuned": "by the setting",
-    HALF: f"gently, from an ancestor of {HALF_SHARE:.0%} of the rows",
+    HALF: f"gently, ancestor of {HALF_SHARE:.0%}",
 }
 
 
@@ -76,7 +76,7 @@ def _merged_by_the_best(raw: Raw) -> str:
             lines.append(["mean of the tasks", _TRAINED[variant], *[""] * 5, *told])
     head = [
         "task", "adapters", "seeds", "individual", "recipe", "merged", "combined, tuned",
-        "difference (95%)", f"one-sided 95% bound; above {MARGIN:g}?",
+        "difference (95%)", f"one-sided bound; above {MARGIN:g}?",
         "minus its ancestor alone (95%)",
     ]  # fmt: skip
     return f"Adapters trained by the chosen setting, too:\n\n{table(head, lines)}"
