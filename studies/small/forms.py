@@ -71,6 +71,7 @@ class Form:
         dev: likewise, for choosing.
         test: likewise, for reporting.
         wide: likewise, for what is close together.
+        wide_dev: likewise, of dev.
         seeds: of the first initialization; the first is also that of all other parts.
         candidates: the recipes among which dev chooses.
         init_candidates: likewise, for the other initializations; some of the candidates.
@@ -98,6 +99,7 @@ class Form:
     dev: Mapping[str, int]
     test: Mapping[str, int]
     wide: Mapping[str, int]
+    wide_dev: Mapping[str, int]
     seeds: tuple[int, ...]
     candidates: Mapping[str, Recipe]
     init_candidates: Mapping[str, Recipe]
@@ -236,6 +238,7 @@ FORMS: Mapping[str, Form] = {
         dev=_each(200),
         test=_each(500),
         wide=_each(500),
+        wide_dev=_each(500),
         seeds=(0, 1, 2),
         candidates=_many(),
         init_candidates=_few(),
@@ -271,6 +274,7 @@ FORMS: Mapping[str, Form] = {
         dev={"topic": 40, "reasoning": 40, "summarization": 16, "sentiment": 80},
         test={"topic": 120, "reasoning": 150, "summarization": 40, "sentiment": 200},
         wide=_each(500, summarization=120),
+        wide_dev=_each(200, summarization=60),
         seeds=(0, 1, 2),
         candidates=_fewer(),
         init_candidates={
@@ -311,6 +315,7 @@ FORMS: Mapping[str, Form] = {
         dev=_each(4),
         test=_each(6),
         wide=_each(8),
+        wide_dev=_each(5),
         seeds=(0, 1),
         candidates={**REFERENCES, **_grid("svc", "svc", (1.0,))},
         init_candidates=REFERENCES,

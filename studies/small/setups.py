@@ -70,7 +70,7 @@ class Study:
         limits: dict[str, int] | None = None,
         without: tuple[str, str] | None = None,
         training: Mapping[str, Any] | None = None,
-        wide: bool = False,
+        sizes: Mapping[str, int] | None = None,
     ) -> Path:
         """Write a project with its rows and return its file.
 
@@ -84,18 +84,16 @@ class Study:
             limits: training rows by language, where fewer than the form's.
             without: a language, and the label that its training rows lack.
             training: settings in place of the form's.
-            wide: whether it has as many test rows as the form's widest test.
+            sizes: rows of a split, where others than the form's.
         """
         folder = self.path(name).parent
         folder.mkdir(parents=True, exist_ok=True)
         link_store(self.work / STORE_FOLDER, self.path(name))
-        changed = bool(limits or without)
         form = self.form
-        data = f"data/{name if changed else 'wide' if wide else 'all'}/{task}"
-        test = (form.wide if wide else form.test)[task]
-        sizes = {"train": form.train[task], "dev": form.dev[task], "test": test}
+        data = f"data/{name if limits or without or sizes else 'all'}/{task}"
+        own = {"train": form.train[task], "dev": form.dev[task], "test": form.test[task]}
         for language in languages:
-            for split, size in sizes.items():
+            for split, size in {**own, **(sizes or {})}.items():
                 rows = pack_rows(self.packs, task, language, split)
                 if split == "train" and without and without[0] == language:
                     rows = [row for row in rows if row["label"] != without[1]]

@@ -50,7 +50,7 @@ def _project(study: Study, task: str, seed: int) -> Path:
         seeds=(seed,),
         init="ancestor",
         training=gently(study, best_setting(study, task), share=1.0),
-        wide=True,
+        sizes={"test": study.form.wide[task]},
     )
 
 

@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from bench import Bench, Opened
-from choice import chosen, record_of
-from forms import WIDE
+from choice import chosen, heldout_choices, record_of
+from forms import WIDE, auto_names
 from setups import Study
 
 from parts.steps import Step, adapters_of, train
@@ -17,7 +17,8 @@ from parts.steps import Step, adapters_of, train
 def heldout(study: Study, bench: Bench) -> Iterator[tuple[str, Step]]:
     """Yield the first initialization's adapters, put to the question that its own test left open.
 
-    The part `main` has chosen the recipes; nothing is chosen here.
+    What the part `main` chose on its few dev rows goes to test, and what the first seed's adapters
+    would have chosen on more of them.
     """
     form = study.form
     for task in form.tasks:
@@ -27,18 +28,35 @@ def heldout(study: Study, bench: Bench) -> Iterator[tuple[str, Step]]:
             form.languages[task],
             seeds=form.seeds,
             init=form.inits[0],
-            wide=True,
+            sizes={"dev": form.wide_dev[task], "test": form.wide[task]},
         )
         yield f"heldout/{task}: train", partial(train, path)
+        yield f"heldout/{task}: dev", partial(_dev, study, bench, path)
         for seed in form.seeds:
-            step = partial(_wide, study, bench, path, seed)
+            step = partial(_test, study, bench, path, seed)
             yield f"heldout/{task}: test, seed {seed}", step
 
 
-def _wide(study: Study, bench: Bench, path: Path, seed: int) -> Iterator[list[str]]:
-    project = Opened.of(path)
-    picked = chosen(study, project.task, study.form.inits[0])["heldout"]
-    record_of(study, project.task, WIDE, seed).note(languages=project.languages, heldout=picked)
+def _dev(study: Study, bench: Bench, path: Path) -> Iterator[list[str]]:
+    """Ask what `merge: auto` chooses among on dev, with the first seed."""
+    project, seed = Opened.of(path), study.form.seeds[0]
+    record = record_of(study, project.task, WIDE, seed)
+    adapters, ancestor = adapters_of(project, seed)
+    for name in auto_names(study.form):
+        make = partial(bench.merged, adapters, study.form.candidates[name], seed, ancestor)
+        bench.ask(project, record, f"merged:{name}", make, on=(project.languages, "dev"))
+    yield from ()
+
+
+def _test(study: Study, bench: Bench, path: Path, seed: int) -> Iterator[list[str]]:
+    """Ask what was chosen without a language on test, and plain TIES."""
+    project, form = Opened.of(path), study.form
+    first = record_of(study, project.task, WIDE, form.seeds[0])
+    record_of(study, project.task, WIDE, seed).note(
+        languages=project.languages,
+        heldout=chosen(study, project.task, form.inits[0])["heldout"],
+        heldout_wide=heldout_choices([first], auto_names(form)),
+    )
     ask_heldout(study, bench, project, WIDE, seed)
     yield from ()
 
@@ -55,6 +73,8 @@ def ask_heldout(study: Study, bench: Bench, project: Opened, name: str, seed: in
     """
     record = record_of(study, project.task, name, seed)
     adapters, ancestor = adapters_of(project, seed)
-    for recipe in dict.fromkeys([*record.content["facts"]["heldout"].values(), "ties-1"]):
+    facts = record.content["facts"]
+    picked = [*facts["heldout"].values(), *facts.get("heldout_wide", {}).values()]
+    for recipe in dict.fromkeys([*picked, "ties-1"]):
         make = partial(bench.merged, adapters, study.form.candidates[recipe], seed, ancestor)
         bench.ask(project, record, f"merged:{recipe}", make, on=(project.languages, "test"))

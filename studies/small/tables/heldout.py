@@ -18,16 +18,17 @@ def heldout(raw: Raw) -> str:
     dev rows (`choice.heldout_choices`), and its test score on that language stands against TIES'.
     """
     starts = {
-        raw.first: "of the form",
-        WIDE: "of the form, wide test",
-        FROM_COMBINED: "from the combined model, wide test",
+        (raw.first, "heldout"): "of the form",
+        (WIDE, "heldout"): "of the form, wide test",
+        (WIDE, "heldout_wide"): "of the form, wide dev and test",
+        (FROM_COMBINED, "heldout"): "from the combined model, wide test",
     }
     lines: list[list[str]] = []
     complete: list[str] = []
-    for part, told in starts.items():
+    for (part, choice), told in starts.items():
         differences = []
         for task in raw.tasks:
-            if (found := _against_ties(raw, task, part)) is None:
+            if (found := _against_ties(raw, task, part, choice)) is None:
                 continue
             complete += [task] if part == raw.first else []
             picked, auto, ties = found
@@ -45,12 +46,14 @@ def heldout(raw: Raw) -> str:
     return with_left_out(table(head, lines) if lines else "", raw, complete)
 
 
-def _against_ties(raw: Raw, task: str, part: str) -> tuple[Mapping[str, str], Drawn, Drawn] | None:
+def _against_ties(
+    raw: Raw, task: str, part: str, choice: str
+) -> tuple[Mapping[str, str], Drawn, Drawn] | None:
     """Return the recipes chosen without each language, their scores on it, and those of TIES.
 
     None where a recipe has not been asked with all seeds that TIES was asked with.
     """
-    picked, models = _picked(raw, task, part), models_of(raw, task, part)
+    picked, models = _picked(raw, task, part, choice), models_of(raw, task, part)
     plain, languages = models.get("merged:ties-1", {}), languages_of(raw, task)
     of = {code: models.get(f"merged:{name}", {}) for code, name in picked.items()}
     seeds = [s for s in plain if all(s in of.get(code, {}) for code in languages)]
@@ -61,9 +64,9 @@ def _against_ties(raw: Raw, task: str, part: str) -> tuple[Mapping[str, str], Dr
     return picked, drawn["auto"], drawn["ties"]
 
 
-def _picked(raw: Raw, task: str, part: str) -> Mapping[str, str]:
+def _picked(raw: Raw, task: str, part: str, choice: str) -> Mapping[str, str]:
     """Return what dev chose without each language; empty where it has not been asked to the end."""
     facts = first_facts(raw, task, part)
-    choice = facts.get("chosen", {}) if part == raw.first else facts
-    picked: Mapping[str, str] = choice.get("heldout", {})
+    choices = facts.get("chosen", {}) if part == raw.first else facts
+    picked: Mapping[str, str] = choices.get(choice, {})
     return picked
