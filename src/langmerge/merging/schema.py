@@ -163,7 +163,7 @@ def _checked_weights(
             raise MergeError(f"{info.name}: weight {weight!r} is not finite")
         if info.weights == "positive" and weight <= 0:
             raise MergeError(
-                f"{info.name}: weight {weight:g} is not positive, and its weights vote on signs; "
+                f"{info.name}: weight {weight:g} is not positive, and it takes no others; "
                 "leave the adapter out, or take linear, where weight 0 does so"
             )
     if n_adapters is not None and len(weights) != n_adapters:
