@@ -89,6 +89,7 @@ class Form:
         upkeep: rows of a language there: in the beginning, in an update, of test.
         tasks: the tasks; a run may be restricted to some of them.
         combined_trials: other training settings of the combined model, by name.
+        further_trials: likewise, looked at when adapters had been trained by the best of those.
         alignment: those of the short training of a merge on dev rows.
         references: recipes that are measured on test whatever dev says.
         inits: what adapters start from; the first of them with every seed.
@@ -116,6 +117,7 @@ class Form:
     upkeep: tuple[int, int, int]
     tasks: tuple[str, ...] = ("topic", "reasoning", "summarization", "sentiment")
     combined_trials: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    further_trials: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     alignment: Mapping[str, Any] = field(
         default_factory=lambda: {"learning_rate": 2e-4, "num_train_epochs": 1}
     )
@@ -306,6 +308,8 @@ FORMS: Mapping[str, Form] = {
         combined_trials={
             "half the rate": {"learning_rate": 5e-4},
             "twice the batch": {"per_device_train_batch_size": 8},
+        },
+        further_trials={
             "a quarter of the rate": {"learning_rate": 2.5e-4},
             "half the rate, two epochs": {"learning_rate": 5e-4, "num_train_epochs": 2},
         },
@@ -337,6 +341,7 @@ FORMS: Mapping[str, Form] = {
         updates=2,
         upkeep=(8, 2, 10),
         combined_trials={"half the rate": {"learning_rate": 1.5e-2}},
+        further_trials={"one epoch": {"num_train_epochs": 1}, "six": {"num_train_epochs": 6}},
         tasks=("reasoning", "sentiment", "topic"),
         languages={"topic": ("en", "de"), "reasoning": ("en", "de"), "sentiment": ("en", "zh")},
     ),

@@ -14,7 +14,7 @@ from setups import Study
 from langmerge import Adapter
 from parts.heldout import ask_heldout
 from parts.steps import Step, adapters_of, train
-from parts.tuned import ask_individual, ask_merge, best_setting, gently
+from parts.tuned import ask_individual, ask_merge, best_setting, further_setting, gently
 
 
 def from_combined(study: Study, bench: Bench) -> Iterator[tuple[str, Step]]:
@@ -28,6 +28,7 @@ def from_combined(study: Study, bench: Bench) -> Iterator[tuple[str, Step]]:
         "merge": _merge,
         "held-out languages": _heldout,
         "longer": _longer,
+        "searched further": _further,
         "best single": _best_single,
         "individual": _individual,
     }
@@ -91,6 +92,23 @@ def _longer(study: Study, bench: Bench, task: str, seed: int) -> Iterator[list[s
         )
 
     bench.ask(project, record, "combined-longer", make, on=(project.languages, "test"))
+    yield from ()
+
+
+def _further(study: Study, bench: Bench, task: str, seed: int) -> Iterator[list[str]]:
+    """Ask the combined model by a setting that was found when all else had been trained."""
+    setting = further_setting(study, task)
+    if setting is None:
+        return
+    project, form = Opened.of(_project(study, task, seed)), study.form
+    record = record_of(study, task, FROM_COMBINED, seed)
+    record.content["recipes"]["combined-further"] = dict(setting)
+    folder = study.work / "further" / f"{task}-{seed}"
+    changes = {**form.training, **setting}
+    make = partial(
+        bench.trained, project, "train", form.adapter, changes, seed, checkpoint_dir=folder
+    )
+    bench.ask(project, record, "combined-further", make, on=(project.languages, "test"))
     yield from ()
 
 

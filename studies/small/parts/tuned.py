@@ -39,12 +39,13 @@ def _tuned(study: Study, bench: Bench, path: Path) -> Iterator[list[str]]:
     """Ask the combined model of the first seed on dev, trained by every setting."""
     project, seed = Opened.of(path), study.form.seeds[0]
     record, languages = record_of(study, project.task, project.init, seed), project.languages
-    for name, changes in _trials(study).items():
+    for name, changes in {**_trials(study), **study.form.further_trials}.items():
         model = f"combined:{name}"
         record.content["recipes"][model] = dict(changes)
         make = partial(_combined, study, bench, project, changes, seed)
         bench.ask(project, record, model, make, on=(languages, "dev"))
-    record.note(tuned=best_of(dev_scores([record], "combined:")))
+    scores = dev_scores([record], "combined:")
+    record.note(tuned=best_of({name: scores[name] for name in _trials(study)}))
     yield from ()
 
 
@@ -147,6 +148,13 @@ def best_setting(study: Study, task: str) -> Mapping[str, Any]:
     if best is None:
         raise MissingResultError(f"the combined model's settings for {task}; run the part tuned")
     return _trials(study)[best]
+
+
+def further_setting(study: Study, task: str) -> Mapping[str, Any] | None:
+    """Return the further trial that dev prefers to the best setting; None if it prefers none."""
+    form = study.form
+    record = record_of(study, task, form.inits[0], form.seeds[0])
+    return form.further_trials.get(best_of(dev_scores([record], "combined:")))
 
 
 def _trials(study: Study) -> Mapping[str, Mapping[str, Any]]:

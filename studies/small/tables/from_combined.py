@@ -29,6 +29,7 @@ _ALTERNATIVES = {
     "individual": "the individual adapters",
     "best-single": "best-single",
     "combined-longer": "combined, trained longer",
+    "combined-further": "combined, searched further",
 }
 
 
