@@ -45,6 +45,8 @@ HALF_SHARE = 0.5
 """Likewise, of adapters whose ancestor is made of this share of all rows."""
 FROM_COMBINED = "from-combined"
 """Likewise, of all rows, so that the ancestor is the combined model."""
+FROM_FURTHER = "from-further"
+"""Likewise, the combined model being of a setting that was found when all else was trained."""
 GENTLE = 0.4
 """What the learning rate of such adapters is of their ancestor's, which has taught them much."""
 

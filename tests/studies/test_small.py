@@ -120,6 +120,7 @@ def test_from_raw_results_to_tables(study, tmp_path):
     assert verdict.split(" | ")[3] == mean
     assert "`routed`" in blocks["scores"]
     assert blocks["scores"].count("| `base` (seed 0) |") == 3 == blocks["scores"].count("(seed")
+    assert "the merge above minus it" in blocks["from-combined"]
     assert "0.1 MB" in blocks["cost"]  # what both adapters of a task take
     assert made_page(RAW, tmp_path) == blocks
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from bench import Bench, Opened
 from choice import best_of, dev_scores, heldout_choices, record_of
-from forms import FROM_COMBINED, auto_names
+from forms import FROM_COMBINED, FROM_FURTHER, auto_names
 from setups import Study
 
 from langmerge import Adapter
@@ -96,20 +97,41 @@ def _longer(study: Study, bench: Bench, task: str, seed: int) -> Iterator[list[s
 
 
 def _further(study: Study, bench: Bench, task: str, seed: int) -> Iterator[list[str]]:
-    """Ask the combined model by a setting that was found when all else had been trained."""
+    """Ask the combined model that was found later, and the merge by the same recipe from it."""
     setting = further_setting(study, task)
     if setting is None:
         return
-    project, form = Opened.of(_project(study, task, seed)), study.form
-    record = record_of(study, task, FROM_COMBINED, seed)
-    record.content["recipes"]["combined-further"] = dict(setting)
-    folder = study.work / "further" / f"{task}-{seed}"
-    changes = {**form.training, **setting}
-    make = partial(
-        bench.trained, project, "train", form.adapter, changes, seed, checkpoint_dir=folder
+    path = _further_project(study, task, seed, setting)
+    yield from train(path)
+    project, record = Opened.of(path), record_of(study, task, FROM_FURTHER, seed)
+    adapters, ancestor = adapters_of(project, seed)
+    first = record_of(study, task, FROM_COMBINED, study.form.seeds[0])
+    recipe = first.content["facts"]["chosen"]
+    costs = {of: project.cost(of, seed) for of in (*project.languages, "ancestor")}
+    record.note(languages=project.languages, chosen=recipe, setting=dict(setting), costs=costs)
+    make = partial(bench.merged, adapters, study.form.candidates[recipe], seed, ancestor)
+    bench.ask(project, record, f"merged:{recipe}", make, on=(project.languages, "test"))
+    bench.ask(project, record, "combined", lambda: ancestor, on=(project.languages, "test"))
+
+
+def _further_project(study: Study, task: str, seed: int, setting: Mapping[str, Any]) -> Path:
+    """Write the project whose ancestor is trained by a setting, and whose adapters go on as before.
+
+    What a setting does not name is the form's.
+    """
+    form = study.form
+    named = ("learning_rate", "num_train_epochs", "per_device_train_batch_size")
+    own = {key: form.training[key] for key in named} | dict(setting)
+    gentle = gently(study, best_setting(study, task), share=1.0)
+    return study.project(
+        f"{task}-{FROM_FURTHER}-{seed}",
+        task,
+        form.languages[task],
+        seeds=(seed,),
+        init="ancestor",
+        training={**gentle, "ancestor": {"share": 1.0, "train": own}},
+        sizes={"test": form.wide[task]},
     )
-    bench.ask(project, record, "combined-further", make, on=(project.languages, "test"))
-    yield from ()
 
 
 def _best_single(study: Study, bench: Bench, task: str, seed: int) -> Iterator[list[str]]:
