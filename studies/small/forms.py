@@ -38,6 +38,8 @@ METRICS = {
 WITHHELD = ("topic", "en", "games")
 """The label that one language's training rows lack, in the test of the paper's explanation."""
 
+SURVEY, VECTORS = "survey", "vectors"
+"""Raw results by these names are of the parts that choose nothing."""
 WIDE = "wide"
 """Raw results by this name are of the first initialization's adapters, on the widest test."""
 HALF = "half-ancestor"
@@ -199,9 +201,10 @@ def _survey() -> dict[str, Recipe]:
     found |= _grid("core-ties-1", "ties", scales, density=1.0, space="core")
     found |= _grid("della-0.7", "della", scales, density=0.7)
     found |= _grid("breadcrumbs", "breadcrumbs", scales, density=0.85)
-    for name, method in (("sce", "sce"), ("robust", "robust_merge"), ("ctm", "compress_merge")):
-        found |= _grid(name, method, scales)
-    for name, method in (("pico", "pico"), ("svc", "svc"), ("tsv-m", "tsv_m")):
+    for name, method in (
+        ("sce", "sce"), ("robust", "robust_merge"), ("ctm", "compress_merge"),
+        ("pico", "pico"), ("svc", "svc"), ("tsv-m", "tsv_m"),
+    ):  # fmt: skip
         found |= _grid(name, method, scales)
     found |= _grid("iso-c", "iso_c", (0.7, 0.5)) | _grid("stock", "model_stock", (1.0, 2.0))
     return found | _grid("wudi", "wudi_ridge", (1.0,))

@@ -14,7 +14,7 @@ from setups import Study
 
 from langmerge import Adapter
 from parts.heldout import ask_heldout
-from parts.steps import Step, adapters_of, train
+from parts.steps import Step, adapters_of, ask_merges, train
 from parts.tuned import ask_individual, ask_merge, best_setting, further_setting, gently
 
 
@@ -43,16 +43,28 @@ def from_combined(study: Study, bench: Bench) -> Iterator[tuple[str, Step]]:
                 yield f"{FROM_COMBINED}/{task}: {told}, seed {seed}", step
 
 
-def _project(study: Study, task: str, seed: int) -> Path:
-    """Write the project of a seed; its ancestor is the searched combined model."""
+def _project(study: Study, task: str, seed: int, further: Mapping[str, Any] | None = None) -> Path:
+    """Write the project of a seed; its ancestor is the searched combined model.
+
+    Args:
+        study: the study.
+        task: the task.
+        seed: the seed.
+        further: the ancestor's setting where another one; what it does not name is the form's.
+    """
+    form, training = study.form, gently(study, best_setting(study, task), share=1.0)
+    if further is not None:
+        named = ("learning_rate", "num_train_epochs", "per_device_train_batch_size")
+        own = {key: form.training[key] for key in named} | dict(further)
+        training |= {"ancestor": {"share": 1.0, "train": own}}
     return study.project(
-        f"{task}-{FROM_COMBINED}-{seed}",
+        f"{task}-{FROM_COMBINED if further is None else FROM_FURTHER}-{seed}",
         task,
-        study.form.languages[task],
+        form.languages[task],
         seeds=(seed,),
         init="ancestor",
-        training=gently(study, best_setting(study, task), share=1.0),
-        sizes={"test": study.form.wide[task]},
+        training=training,
+        sizes={"test": form.wide[task]},
     )
 
 
@@ -101,37 +113,17 @@ def _further(study: Study, bench: Bench, task: str, seed: int) -> Iterator[list[
     setting = further_setting(study, task)
     if setting is None:
         return
-    path = _further_project(study, task, seed, setting)
+    path = _project(study, task, seed, further=setting)
     yield from train(path)
     project, record = Opened.of(path), record_of(study, task, FROM_FURTHER, seed)
-    adapters, ancestor = adapters_of(project, seed)
     first = record_of(study, task, FROM_COMBINED, study.form.seeds[0])
     recipe = first.content["facts"]["chosen"]
     costs = {of: project.cost(of, seed) for of in (*project.languages, "ancestor")}
     record.note(languages=project.languages, chosen=recipe, setting=dict(setting), costs=costs)
-    make = partial(bench.merged, adapters, study.form.candidates[recipe], seed, ancestor)
-    bench.ask(project, record, f"merged:{recipe}", make, on=(project.languages, "test"))
-    bench.ask(project, record, "combined", lambda: ancestor, on=(project.languages, "test"))
-
-
-def _further_project(study: Study, task: str, seed: int, setting: Mapping[str, Any]) -> Path:
-    """Write the project whose ancestor is trained by a setting, and whose adapters go on as before.
-
-    What a setting does not name is the form's.
-    """
-    form = study.form
-    named = ("learning_rate", "num_train_epochs", "per_device_train_batch_size")
-    own = {key: form.training[key] for key in named} | dict(setting)
-    gentle = gently(study, best_setting(study, task), share=1.0)
-    return study.project(
-        f"{task}-{FROM_FURTHER}-{seed}",
-        task,
-        form.languages[task],
-        seeds=(seed,),
-        init="ancestor",
-        training={**gentle, "ancestor": {"share": 1.0, "train": own}},
-        sizes={"test": form.wide[task]},
-    )
+    recipes = {recipe: study.form.candidates[recipe]}
+    ask_merges(bench, project, record, recipes, seed=seed, split="test")
+    make = partial(project.adapter, "ancestor", seed)
+    bench.ask(project, record, "combined", make, on=(project.languages, "test"))
 
 
 def _best_single(study: Study, bench: Bench, task: str, seed: int) -> Iterator[list[str]]:

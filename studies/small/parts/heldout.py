@@ -11,7 +11,7 @@ from choice import chosen, heldout_choices, record_of
 from forms import WIDE, auto_names
 from setups import Study
 
-from parts.steps import Step, adapters_of, train
+from parts.steps import Step, ask_merges, train
 
 
 def heldout(study: Study, bench: Bench) -> Iterator[tuple[str, Step]]:
@@ -41,10 +41,8 @@ def _dev(study: Study, bench: Bench, path: Path) -> Iterator[list[str]]:
     """Ask what `merge: auto` chooses among on dev, with the first seed."""
     project, seed = Opened.of(path), study.form.seeds[0]
     record = record_of(study, project.task, WIDE, seed)
-    adapters, ancestor = adapters_of(project, seed)
-    for name in auto_names(study.form):
-        make = partial(bench.merged, adapters, study.form.candidates[name], seed, ancestor)
-        bench.ask(project, record, f"merged:{name}", make, on=(project.languages, "dev"))
+    recipes = {name: study.form.candidates[name] for name in auto_names(study.form)}
+    ask_merges(bench, project, record, recipes, seed=seed, split="dev")
     yield from ()
 
 
@@ -72,9 +70,7 @@ def ask_heldout(study: Study, bench: Bench, project: Opened, name: str, seed: in
         seed: of the adapters.
     """
     record = record_of(study, project.task, name, seed)
-    adapters, ancestor = adapters_of(project, seed)
     facts = record.content["facts"]
     picked = [*facts["heldout"].values(), *facts.get("heldout_wide", {}).values()]
-    for recipe in dict.fromkeys([*picked, "ties-1"]):
-        make = partial(bench.merged, adapters, study.form.candidates[recipe], seed, ancestor)
-        bench.ask(project, record, f"merged:{recipe}", make, on=(project.languages, "test"))
+    recipes = {name: study.form.candidates[name] for name in [*picked, "ties-1"]}
+    ask_merges(bench, project, record, recipes, seed=seed, split="test")

@@ -10,7 +10,7 @@ from bench import Bench, Opened
 from choice import best_of, chosen, dev_scores, finalists, record_of, seeds_of
 from setups import Study
 
-from parts.steps import Step, adapters_of, first_projects, init_project, train
+from parts.steps import Step, adapters_of, ask_merges, first_projects, init_project, train
 
 
 def main(study: Study, bench: Bench) -> Iterator[tuple[str, Step]]:
@@ -40,14 +40,14 @@ def _dev(study: Study, bench: Bench, path: Path, seed: int) -> Iterator[list[str
     """Ask every single adapter and every candidate on dev."""
     project = Opened.of(path)
     record, languages = record_of(study, project.task, project.init, seed), project.languages
-    adapters, ancestor = adapters_of(project, seed)
+    adapters, _ = adapters_of(project, seed)
     record.note(languages=languages)
     for code, adapter in zip(languages, adapters, strict=True):
         bench.ask(project, record, f"adapter:{code}", lambda a=adapter: a, on=(languages, "dev"))
-    for name, recipe in finalists(study, project.task, project.init, seed).items():
+    recipes = finalists(study, project.task, project.init, seed)
+    for name, recipe in recipes.items():
         record.content["recipes"][name] = dict(recipe)
-        make = partial(bench.merged, adapters, recipe, seed, ancestor)
-        bench.ask(project, record, f"merged:{name}", make, on=(languages, "dev"))
+    ask_merges(bench, project, record, recipes, seed=seed, split="dev")
     yield from ()
 
 
@@ -75,10 +75,9 @@ def _test(study: Study, bench: Bench, path: Path, seed: int) -> Iterator[list[st
     bench.ask(project, record, "best-single", lambda: best, on=(languages, "test"))
     if ancestor is not None:
         bench.ask(project, record, "ancestor", lambda: ancestor, on=(languages, "test"))
-    for name in record.content["facts"]["chosen"]["test"]:
-        recipe = study.form.candidates[name]
-        make = partial(bench.merged, adapters, recipe, seed, ancestor)
-        bench.ask(project, record, f"merged:{name}", make, on=(languages, "test"))
+    tested = record.content["facts"]["chosen"]["test"]
+    recipes = {name: study.form.candidates[name] for name in tested}
+    ask_merges(bench, project, record, recipes, seed=seed, split="test")
     yield from ()
 
 

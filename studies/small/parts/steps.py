@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from bench import Bench, Opened
+from forms import Recipe
+from raw import Record
 from setups import Study
 
 from langmerge import Adapter
@@ -63,3 +66,19 @@ def adapters_of(project: Opened, seed: int) -> tuple[list[Adapter], Adapter | No
     """Return the languages' adapters, and what they started from where that is an ancestor."""
     adapters = [project.adapter(code, seed) for code in project.languages]
     return adapters, project.adapter("ancestor", seed) if project.has_ancestor else None
+
+
+def ask_merges(
+    bench: Bench,
+    project: Opened,
+    record: Record,
+    recipes: Mapping[str, Recipe],
+    *,
+    seed: int,
+    split: str,
+) -> None:
+    """Ask merges of a seed's adapters, by the names of their recipes."""
+    adapters, ancestor = adapters_of(project, seed)
+    for name, recipe in recipes.items():
+        make = partial(bench.merged, adapters, recipe, seed, ancestor)
+        bench.ask(project, record, f"merged:{name}", make, on=(project.languages, split))

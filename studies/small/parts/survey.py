@@ -8,11 +8,10 @@ from pathlib import Path
 
 from bench import Bench, Opened
 from choice import record_of
+from forms import SURVEY
 from setups import Study
 
-from parts.steps import Step, adapters_of, first_projects, train
-
-SURVEY = "survey"
+from parts.steps import Step, ask_merges, first_projects, train
 
 
 def survey(study: Study, bench: Bench) -> Iterator[tuple[str, Step]]:
@@ -25,10 +24,8 @@ def survey(study: Study, bench: Bench) -> Iterator[tuple[str, Step]]:
 def _asked(study: Study, bench: Bench, path: Path) -> Iterator[list[str]]:
     project, seed = Opened.of(path), study.form.seeds[0]
     record = record_of(study, project.task, SURVEY, seed)
-    adapters, ancestor = adapters_of(project, seed)
-    for name, recipe in study.form.survey.items():
-        record.content["recipes"][name] = dict(recipe)
-        make = partial(bench.merged, adapters, recipe, seed, ancestor)
-        bench.ask(project, record, f"merged:{name}", make, on=(project.languages, "dev"))
+    recipes = study.form.survey
+    record.content["recipes"].update({name: dict(recipe) for name, recipe in recipes.items()})
+    ask_merges(bench, project, record, recipes, seed=seed, split="dev")
     record.note(languages=project.languages, complete=True)
     yield from ()

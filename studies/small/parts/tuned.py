@@ -13,7 +13,7 @@ from forms import GENTLE, HALF, HALF_SHARE, auto_names
 from setups import Study
 
 from langmerge import Adapter
-from parts.steps import Step, adapters_of, first_projects, train
+from parts.steps import Step, ask_merges, first_projects, train
 
 
 def tuned(study: Study, bench: Bench) -> Iterator[tuple[str, Step]]:
@@ -93,17 +93,16 @@ def ask_merge(study: Study, bench: Bench, project: Opened, name: str, seed: int)
     """
     task, languages, first = project.task, project.languages, study.form.seeds[0]
     record = record_of(study, task, name, seed)
-    adapters, ancestor = adapters_of(project, seed)
-    for recipe_name in auto_names(study.form) if seed == first else ():
-        record.content["recipes"][recipe_name] = recipe = dict(study.form.candidates[recipe_name])
-        make = partial(bench.merged, adapters, recipe, seed, ancestor)
-        bench.ask(project, record, f"merged:{recipe_name}", make, on=(languages, "dev"))
+    candidates = study.form.candidates
+    if seed == first:
+        recipes = {of: dict(candidates[of]) for of in auto_names(study.form)}
+        record.content["recipes"].update(recipes)
+        ask_merges(bench, project, record, recipes, seed=seed, split="dev")
     best = best_of(dev_scores([record_of(study, task, name, first)], "merged:"))
-    trained = [*languages, *(["ancestor"] if ancestor is not None else [])]
+    trained = [*languages, *(["ancestor"] if project.has_ancestor else [])]
     costs = {of: project.cost(of, seed) for of in trained}
     record.note(languages=languages, chosen=best, costs=costs)
-    make = partial(bench.merged, adapters, study.form.candidates[best], seed, ancestor)
-    bench.ask(project, record, f"merged:{best}", make, on=(languages, "test"))
+    ask_merges(bench, project, record, {best: candidates[best]}, seed=seed, split="test")
 
 
 def ask_individual(study: Study, bench: Bench, project: Opened, name: str, seed: int) -> None:

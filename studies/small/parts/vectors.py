@@ -8,13 +8,13 @@ from pathlib import Path
 
 from bench import Bench, Opened
 from choice import record_of
+from forms import VECTORS
 from setups import Study
 
 from langmerge.analysis import analyze
 from langmerge.analysis.matrices import Matrix
 from parts.steps import Step, adapters_of, init_project, train
 
-VECTORS = "vectors"
 DENSITY = 0.2
 """Share of each adapter's entries whose signs are compared: those that say most."""
 

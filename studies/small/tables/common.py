@@ -67,6 +67,11 @@ def dev_mean(raw: Raw, task: str, model: str, beside: str | None = None) -> floa
     return float(np.mean([np.mean([*dev[model].values()]) for dev in both]))
 
 
+def of_seed(models: Mapping[str, Mapping[int, Samples]], seed: int) -> dict[str, Any]:
+    """Return the models that were asked with a seed, with that seed alone."""
+    return {name: {seed: runs[seed]} for name, runs in models.items() if seed in runs}
+
+
 def drawn_alike(models: Mapping[str, Mapping[int, Samples]]) -> dict[str, Drawn]:
     """Draw models over the seeds that all of them have; empty where they have none in common."""
     common = sorted(set.intersection(*(set(runs) for runs in models.values())))

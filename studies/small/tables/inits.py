@@ -5,7 +5,7 @@ from __future__ import annotations
 from intervals import draw
 from results import Raw
 
-from tables.common import difference_of, models_of, table
+from tables.common import difference_of, models_of, of_seed, table
 
 _COMBINED = ("combined", "combined-tuned")
 
@@ -19,7 +19,7 @@ def inits(raw: Raw) -> str:
             models = models_of(raw, task, part)
             others = models_of(raw, task)
             models |= {name: others[name] for name in _COMBINED if name in others}
-            models = {name: {first: runs[first]} for name, runs in models.items() if first in runs}
+            models = of_seed(models, first)
             if not models or not (picked := raw.record(task, part, first)["facts"].get("chosen")):
                 continue
             drawn = draw(models)

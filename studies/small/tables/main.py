@@ -138,6 +138,7 @@ def choosing(raw: Raw) -> str:
         test = {name: drawn.mean.observed for name, drawn in draw(alike).items()}
         dev = {name: dev_mean(raw, task, name) for name in alike}
         gaps = {name: test[name] - dev[name] for name in alike}
+        usual = float(np.mean([*gaps.values()]))
         best = max(alike, key=test.__getitem__)
         lines.append(
             [
@@ -146,8 +147,8 @@ def choosing(raw: Raw) -> str:
                 f"{dev[chosen]:.1f}",
                 f"{test[chosen]:.1f}",
                 f"{gaps[chosen]:+.1f}",
-                f"{np.mean([*gaps.values()]):+.1f}",
-                f"{gaps[chosen] - np.mean([*gaps.values()]):+.1f}",
+                f"{usual:+.1f}",
+                f"{gaps[chosen] - usual:+.1f}",
                 f"`{best.removeprefix('merged:')}` {test[best]:.1f}",
             ]
         )

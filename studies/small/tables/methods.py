@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from forms import SURVEY
 from results import Raw
 
 from tables.calibrated import LEARNED
@@ -37,7 +38,7 @@ def methods(raw: Raw) -> str:
 def _scores(raw: Raw, task: str) -> Scores:
     """Return the scores of the survey, or where there is none, of the candidates."""
     seed, languages = raw.seeds(task)[0], languages_of(raw, task)
-    record = raw.record(task, "survey", seed)
+    record = raw.record(task, SURVEY, seed)
     if not record["facts"].get("complete"):
         record = raw.record(task, raw.first, seed)
     found = {}

@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from forms import VECTORS
 from results import Raw
 
-from tables.common import beside, models_of, table
+from tables.common import beside, models_of, of_seed, table
 
 
 def vectors(raw: Raw) -> str:
     """Return cosines and signs of the first seed's adapters, and what their merge is worth."""
     lines = []
     for task in raw.tasks:
-        for init, of in raw.record(task, "vectors", 0)["facts"].items():
+        seed = raw.seeds(task)[0]
+        for init, of in raw.record(task, VECTORS, seed)["facts"].items():
             cosines, agreement = _pairs(of["cosines"]), _pairs(of["agreement"])
-            first = {
-                name: {seed: run for seed, run in runs.items() if seed == 0}
-                for name, runs in models_of(raw, task, init).items()
-            }
+            first = of_seed(models_of(raw, task, init), seed)
             lines.append(
                 [
                     task,
